@@ -1,0 +1,1 @@
+"""Frontends: from a model in somebody else's format to the IR. Nothing here knows a pass, a machine or a target."""

@@ -1,0 +1,197 @@
+"""The graph: a networkx DiGraph with one payload per node, one per edge and three for the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import networkx as nx
+
+from edpc.ir.facts import Estimate, Group, ModelInfo
+from edpc.ir.operator import Operator, Value
+from edpc.ir.types import TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Payload of an edge: which results of the producer feed which operand slots of the consumer.
+
+    Attributes:
+        links: (result, slot) pairs sorted by slot, so that x*x and operators of several results are unambiguous.
+    """
+
+    links: tuple[tuple[int, int], ...]
+
+
+class Use(NamedTuple):
+    """One use of a result: `consumer` reads result number `result` in operand slot `slot`."""
+
+    consumer: str
+    slot: int
+    result: int
+
+
+class Graph:
+    """A network: operators as nodes, tensors as edges.
+
+    `dag` is the networkx graph itself, for networkx algorithms; its raw attributes are touched in `edpc.ir` only.
+    Node order is insertion order and everything printed or computed follows it, so the same input gives the same bytes.
+    """
+
+    def __init__(self, name: str, info: ModelInfo | None = None) -> None:
+        self.name = name
+        self.dag: nx.DiGraph[str] = nx.DiGraph()
+        self.dag.graph["info"] = info or ModelInfo()
+        self.dag.graph["groups"] = ()
+        self.dag.graph["estimate"] = None
+
+    # --- operators -------------------------------------------------------------------------------------------
+
+    def add(self, name: str, op: Operator, operands: Sequence[Value] = ()) -> str:
+        """Adds an operator whose operands exist already; answers its name.
+
+        Raises:
+            ValueError: the name is taken, or an operand's producer is not in the graph.
+        """
+        if name in self.dag:
+            raise ValueError(f"%{name} is already in graph @{self.name}")
+        for value in operands:
+            if value.node not in self.dag:
+                raise ValueError(f"%{name} reads %{value.node}, which is not in graph @{self.name}")
+        self.dag.add_node(name, op=op)
+        self._connect(name, operands)
+        return name
+
+    def op(self, name: str) -> Operator:
+        """The operator of that name."""
+        op: Operator = self.dag.nodes[name]["op"]
+        return op
+
+    def annotate(self, name: str, **facts: Any) -> None:
+        """Replaces fields of the operator; a field that does not exist is a TypeError."""
+        self.dag.nodes[name]["op"] = replace(self.op(name), **facts)
+
+    def rewire(self, name: str, operands: Sequence[Value]) -> None:
+        """Gives the operator other operands and the input types that follow from them."""
+        self.dag.remove_edges_from([(p, name) for p in self.dag.predecessors(name)])
+        self._connect(name, operands)
+        self.annotate(name, inputs=tuple(self.type_of(v) for v in operands))
+
+    def remove(self, name: str) -> None:
+        """Removes an operator that nobody reads.
+
+        Raises:
+            ValueError: a result of it is still read.
+        """
+        if any(True for _ in self.dag.successors(name)):
+            raise ValueError(f"%{name} is still read by %{next(iter(self.dag.successors(name)))}")
+        self.dag.remove_node(name)
+
+    def operands(self, name: str) -> tuple[Value, ...]:
+        """The values the operator reads, by slot."""
+        found = [
+            (slot, Value(producer, result))
+            for producer in self.dag.predecessors(name)
+            for result, slot in self.flow(producer, name).links
+        ]
+        return tuple(value for _, value in sorted(found))
+
+    def uses(self, name: str) -> Iterator[Use]:
+        """Every use of the operator's results, consumers in insertion order."""
+        for consumer in self.dag.successors(name):
+            for result, slot in self.flow(name, consumer).links:
+                yield Use(consumer, slot, result)
+
+    def flow(self, producer: str, consumer: str) -> Flow:
+        """The payload of an edge."""
+        flow: Flow = self.dag.edges[producer, consumer]["flow"]
+        return flow
+
+    def type_of(self, value: Value) -> TensorType:
+        """The tensor type of a value."""
+        return self.op(value.node).outputs[value.result]
+
+    def order(self) -> list[str]:
+        """Names in topological order; among ready operators the one inserted first comes first."""
+        index = {name: i for i, name in enumerate(self.dag)}
+        if all(index[p] < index[c] for p, c in self.dag.edges):
+            return list(self.dag)
+        return list(nx.lexicographical_topological_sort(self.dag, key=index.__getitem__))
+
+    def compute_order(self) -> list[str]:
+        """`order` without sources and the return: what groups are made of."""
+        return [name for name in self.order() if self.op(name).is_compute]
+
+    def fresh(self, stem: str) -> str:
+        """A name that is not taken: the stem, or the stem with a number."""
+        if stem not in self.dag:
+            return stem
+        number = 1
+        while f"{stem}.{number}" in self.dag:
+            number += 1
+        return f"{stem}.{number}"
+
+    # --- the whole -------------------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> ModelInfo:
+        """Where the graph came from."""
+        info: ModelInfo = self.dag.graph["info"]
+        return info
+
+    @info.setter
+    def info(self, info: ModelInfo) -> None:
+        self.dag.graph["info"] = info
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The fusion groups in order of execution; empty before fusion."""
+        groups: tuple[Group, ...] = self.dag.graph["groups"]
+        return groups
+
+    @groups.setter
+    def groups(self, groups: Iterable[Group]) -> None:
+        self.dag.graph["groups"] = tuple(groups)
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """How the costs were arrived at; None before costing."""
+        estimate: Estimate | None = self.dag.graph["estimate"]
+        return estimate
+
+    @estimate.setter
+    def estimate(self, estimate: Estimate | None) -> None:
+        self.dag.graph["estimate"] = estimate
+
+    def copy(self) -> Graph:
+        """An independent graph with the same payloads (payloads are immutable)."""
+        other = Graph(self.name, self.info)
+        other.dag = self.dag.copy()
+        return other
+
+    def __len__(self) -> int:
+        return len(self.dag)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.dag
+
+    def __eq__(self, other: object) -> bool:
+        """Same name, facts and operators in the same order; the order edges were added in does not matter."""
+        if not isinstance(other, Graph):
+            return NotImplemented
+        if self.name != other.name or self.dag.graph != other.dag.graph or len(self) != len(other):
+            return False
+        return all(
+            a == b and self.op(a) == other.op(b) and self.operands(a) == other.operands(b)
+            for a, b in zip(self.order(), other.order(), strict=True)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def _connect(self, name: str, operands: Sequence[Value]) -> None:
+        links: dict[str, list[tuple[int, int]]] = {}
+        for slot, value in enumerate(operands):
+            links.setdefault(value.node, []).append((value.result, slot))
+        for producer, pairs in links.items():
+            self.dag.add_edge(producer, name, flow=Flow(tuple(pairs)))

@@ -1,0 +1,82 @@
+"""What a cost model is, and the table of architecture classes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from edpc.errors import UsageError
+from edpc.machine.table import CostColumns, Floats, KernelTable
+from edpc.target import Target
+
+# Values by the names of `Target.constants()`: floats, or arrays of shape (variants, 1) for sweeps and draws.
+Constants = Mapping[str, float | Floats]
+
+
+class CostModel(ABC):
+    """An architecture class: from columns and constants to latency and energy.
+
+    A model is a pure function of the table, the settings and the constants, written so that a constant may be an array of
+    shape (variants, 1); a sweep is array arithmetic.
+    """
+
+    architecture: ClassVar[str]
+    # Constants the model reads from `Target.parameters`: name -> (unit, what it is). A target that lacks one is refused by name.
+    parameters: ClassVar[Mapping[str, tuple[str, str]]] = {}
+
+    @abstractmethod
+    def plan(self, table: KernelTable, target: Target) -> Any:
+        """The discrete choices (tiles, splits, dataflows, placements) at the target's nominal constants."""
+
+    @abstractmethod
+    def evaluate(self, table: KernelTable, target: Target, constants: Constants, plan: Any) -> CostColumns:
+        """Costs under a plan. `constants` override the target's nominal values; the target gives settings and structure."""
+
+    def check(self, target: Target) -> None:
+        """Refuses a target that lacks a constant this model reads.
+
+        Raises:
+            UsageError: names the target, the constant, its unit and what it is.
+        """
+        known = target.constants()
+        for name, (unit, what) in self.parameters.items():
+            if name not in known:
+                raise UsageError(
+                    f"target {target.name}: the {self.architecture} cost model needs the constant {name!r} ({what}, in {unit})"
+                )
+
+
+MODELS: dict[str, CostModel] = {}
+
+
+def register(model: CostModel) -> CostModel:
+    """Enters an architecture class; a name that is taken is a ValueError."""
+    if model.architecture in MODELS:
+        raise ValueError(f"architecture {model.architecture!r} is registered twice")
+    MODELS[model.architecture] = model
+    return model
+
+
+def spread(per_kernel: Floats, weight: Floats, kernel: Any) -> Floats:
+    """Divides a figure per kernel among its operators in proportion to `weight`; equally where all weights are zero.
+
+    Args:
+        per_kernel: shape (..., g).
+        weight: shape (..., n), not negative.
+        kernel: shape (n,), row of each operator's kernel.
+
+    Returns:
+        Shape (..., n); sums to `per_kernel` over the operators of each kernel.
+    """
+    g = per_kernel.shape[-1]
+    weight = np.broadcast_to(weight, (*np.broadcast_shapes(weight.shape[:-1], per_kernel.shape[:-1]), weight.shape[-1]))
+    flat = weight.reshape(-1, weight.shape[-1])
+    total = np.stack([np.bincount(kernel, row, g) for row in flat]).reshape(*weight.shape[:-1], g)
+    members = np.maximum(np.bincount(kernel, minlength=g), 1)
+    idle = total <= 0.0
+    share = np.where(idle[..., kernel], 1.0 / members[kernel], weight / np.where(idle, 1.0, total)[..., kernel])
+    result: Floats = per_kernel[..., kernel] * share
+    return result

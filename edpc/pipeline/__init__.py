@@ -1,0 +1,1 @@
+"""The pass manager: contracts, pipelines as text, verification, timing, printing, reproducers. Knows no pass by name."""

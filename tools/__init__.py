@@ -1,0 +1,1 @@
+"""Programs for the people who develop edpc, run as `python -m tools.NAME`."""
