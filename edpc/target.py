@@ -85,7 +85,8 @@ class Memory:
 
     Attributes:
         name: what the machine calls it (`hbm`, `l2`, `cmem`).
-        role: what it is to the cost model: `dram` (off chip, exactly one), `llc` (last level on chip, shared) or `local`.
+        role: what it is to the cost model: `dram` (off chip, exactly one), `llc` (last level on chip, shared) or `local`;
+            machines with a level between the last two call it `middle`.
         capacity: B. bandwidth: B/s. read_energy, write_energy: J/B.
     """
 
@@ -148,6 +149,8 @@ class Rule:
         kernel_class: the cost form of the fused kernel.
         guards: hold for every operator that joins; a refusal keeps its reason.
         why: what makes the machine able to fuse this.
+        prologue: kinds that join from above, once the stages have matched: an operator of such a kind becomes a member when
+            everything that reads it (through views too) is in the group: a dequantize, a quantiser, a transpose of an operand.
     """
 
     name: str
@@ -155,6 +158,7 @@ class Rule:
     kernel_class: str
     guards: tuple[Guard, ...] = ()
     why: str = ""
+    prologue: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

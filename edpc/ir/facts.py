@@ -166,6 +166,7 @@ class ModelInfo:
         batch: the leading dimension the network is served with.
         parameters: number of parameter elements, each unique tensor once.
         notes: coverage notes in plain words (what was folded, assumed or not modelled).
+        precision: what the network is served in (`bf16`, `int8`, ...); empty until that is decided.
     """
 
     format: str = "edp"
@@ -173,6 +174,7 @@ class ModelInfo:
     batch: int = 1
     parameters: int = 0
     notes: tuple[str, ...] = ()
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,11 @@ class Graph:
             for result, slot in self.flow(name, consumer).links:
                 yield Use(consumer, slot, result)
 
+    def flows(self) -> Iterator[tuple[str, str, Flow]]:
+        """Every edge as (producer, consumer, payload), producers in insertion order."""
+        flows: Iterator[tuple[str, str, Flow]] = iter(self.dag.edges(data="flow"))
+        return flows
+
     def flow(self, producer: str, consumer: str) -> Flow:
         """The payload of an edge."""
         flow: Flow = self.dag.edges[producer, consumer]["flow"]
@@ -163,6 +168,13 @@ class Graph:
     @estimate.setter
     def estimate(self, estimate: Estimate | None) -> None:
         self.dag.graph["estimate"] = estimate
+
+    def become(self, other: Graph) -> None:
+        """Takes over the operators of another graph, which passes that rebuild in topological order fill; facts of the whole stay."""
+        whole = self.dag.graph
+        self.dag = other.dag
+        self.dag.graph.clear()
+        self.dag.graph.update(whole)
 
     def copy(self) -> Graph:
         """An independent graph with the same payloads (payloads are immutable)."""

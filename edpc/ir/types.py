@@ -14,6 +14,7 @@ DTYPE_BITS: dict[str, int] = {
     "fp8e4m3": 8,
     "fp8e5m2": 8,
     "fp8e8m0": 8,
+    "fp6": 6,
     "fp4": 4,
     "int64": 64,
     "int32": 32,
@@ -36,7 +37,7 @@ DTYPE_BITS: dict[str, int] = {
     "optional": 0,
 }
 
-FLOAT_DTYPES = frozenset({"fp64", "fp32", "fp16", "bf16", "fp8e4m3", "fp8e5m2", "fp8e8m0", "fp4"})
+FLOAT_DTYPES = frozenset({"fp64", "fp32", "fp16", "bf16", "fp8e4m3", "fp8e5m2", "fp8e8m0", "fp6", "fp4"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,9 @@ def overlap(first: Floats, second: Floats, q: float | Floats) -> Floats:
     """The latency of two overlapping activities: (first^q + second^q)^(1/q); the longer one for q = infinity.
 
     Args:
-        first, second: s, not negative, any shapes that broadcast. q: 1 (in sequence) to infinity (perfect overlap).
+        first: s, not negative.
+        second: s, not negative, of a shape that broadcasts with `first`.
+        q: 1 (in sequence) to infinity (perfect overlap).
     """
     total, _ = _overlap(np.asarray(first), np.asarray(second), q)
     return total
@@ -51,9 +53,12 @@ def compose(
 
     Args:
         table: the columns.
-        compute_s, memory_s, overhead_s: how long each resource of a kernel is busy, shape (..., g).
+        compute_s: how long the compute resource of a kernel is busy, shape (..., g).
+        memory_s: how long its memory path is busy, shape (..., g).
+        overhead_s: what comes on top (launch, set-up, floors), shape (..., g).
         q: the overlap exponent, a number or shape (..., g).
-        op_compute, op_memory: use of each resource by operators, in any unit, shape (..., n).
+        op_compute: operators' use of the compute resource, in any unit, shape (..., n).
+        op_memory: operators' use of the memory path, in any unit, shape (..., n).
 
     Returns:
         The latency by component.
@@ -76,7 +81,7 @@ def kernel_sum(table: KernelTable, per_operator: Floats) -> Floats:
     g = len(table.group)
     rows = np.asarray(per_operator, float)
     flat = rows.reshape(-1, rows.shape[-1])
-    summed = np.stack([np.bincount(table.kernel, row, g) for row in flat])
+    summed: Floats = np.stack([np.bincount(table.kernel, row, g) for row in flat]).astype(float)
     return summed.reshape(*rows.shape[:-1], g)
 
 

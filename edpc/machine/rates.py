@@ -42,7 +42,9 @@ def served_as(unit: Unit, precision: str, part: str = "rate") -> str:
     Exact where the unit has it; else the nearest wider format it has; else fp32; else its slowest rate (dearest energy).
 
     Args:
-        unit: an execution unit. precision: `fp32`, `int8`, ... part: `rate` or `energy`.
+        unit: an execution unit.
+        precision: `fp32`, `int8`, ...
+        part: `rate` or `energy`.
     """
     table = unit.rate if part == "rate" else unit.energy
     for candidate in (precision, *_INSTEAD.get(precision, ()), "fp32"):
@@ -56,8 +58,10 @@ def per_row(target: Target, constants: Constants, unit: str, part: str, precisio
     """A unit's rate or energy for each row's precision.
 
     Args:
-        target: names the units. constants: values, floats or (variants, 1).
-        unit: `matrix`, `vector` or `special`. part: `rate` (FLOP/s) or `energy` (J/FLOP).
+        target: names the units.
+        constants: values, floats or (variants, 1).
+        unit: `matrix`, `vector` or `special`.
+        part: `rate` (FLOP/s) or `energy` (J/FLOP).
         precision: shape (n,), arithmetic formats.
 
     Returns:
@@ -97,3 +101,29 @@ def arithmetic_time(table: KernelTable, target: Target, constants: Constants) ->
     vector = per_row(target, constants, "vector", "rate", table.precision)
     special = per_row(target, constants, "special", "rate", table.precision)
     return 2.0 * table.macs / matrix + table.vector_ops / vector + table.transcendentals / special
+
+
+def utilization(table: KernelTable, target: Target, constants: Constants, latency: Floats) -> Floats:
+    """Achieved over peak rate of the unit that does most of each kernel's arithmetic; 0 for a kernel without any.
+
+    Args:
+        table: the columns.
+        target: names the units.
+        constants: values, floats or (variants, 1).
+        latency: of every kernel in s, shape (..., g).
+
+    Returns:
+        Shape (..., g).
+    """
+    g = len(table.group)
+    work = {"matrix": 2.0 * table.macs, "vector": table.vector_ops, "special": table.transcendentals}
+    flops = np.stack([np.bincount(table.kernel, w, g) for w in work.values()])
+    most = np.argmax(flops, axis=0)
+    busy: Floats = np.zeros(g)
+    for number, (unit, amount) in enumerate(work.items()):
+        seconds = amount / per_row(target, constants, unit, "rate", table.precision)
+        rows = np.where((most == number)[table.kernel], seconds, 0.0)
+        flat = rows.reshape(-1, rows.shape[-1])
+        busy = busy + np.stack([np.bincount(table.kernel, row, g) for row in flat]).reshape(*rows.shape[:-1], g)
+    result: Floats = busy / np.where(latency > 0.0, latency, 1.0)
+    return result

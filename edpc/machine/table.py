@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edpc.ir import Operator
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Names = NDArray[np.str_]
@@ -29,6 +31,7 @@ class KernelTable:
         on_chip_bytes: traffic between operators of the same kernel (writes and reads).
         accesses: activation tensors that cross the border (reads plus writes), charged like their bytes.
         free: operators that move and compute nothing (views).
+        operators: the payloads themselves, for plans that choose by shape or attribute (layouts, kernels); never read in `evaluate`.
     Per contraction, shape (c,):
         owner: row of its operator. batch, m, n, k, steps: its iteration space.
     Per kernel, shape (g,):
@@ -69,6 +72,7 @@ class KernelTable:
     causal: Flags
     window: Floats
     query_group: Floats
+    operators: tuple[Operator, ...] = ()
 
 
 @dataclass(frozen=True)

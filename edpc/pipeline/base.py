@@ -50,7 +50,7 @@ class PassContext:
         return self.target
 
     def analysis(self, graph: Graph, compute: Callable[[Graph], T]) -> T:
-        """The result of an analysis (a function of the graph), computed when first asked for and kept until a pass changes the graph."""
+        """The result of a function of the graph, computed when first asked for and kept until a pass changes the graph."""
         key = f"{compute.__module__}.{compute.__qualname__}"
         if key not in self._analyses:
             self._analyses[key] = compute(graph)

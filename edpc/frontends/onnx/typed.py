@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from edpc.ir.types import TensorType
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
     from numpy.typing import NDArray
 

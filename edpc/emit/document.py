@@ -1,0 +1,96 @@
+"""A document of headings, lines and tables, and its plain-text form.
+
+The tables for people are written once as a document; `to_text` prints it plainly, `edpc.emit.terminal` with colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+_GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its heading, whether it holds numbers (set flush right), and its width at most."""
+
+    heading: str
+    number: bool = True
+    width: int = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells under columns, with a title; cells are printable text already."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """The title of a part of the document."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A title and lines of prose; no title is an empty one."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+Block = Heading | Lines | Table
+
+
+def printable(text: str) -> str:
+    """The text with control, formatting and unassigned characters written as escapes, so that a terminal takes it as text."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def shorten(text: str, width: int) -> str:
+    """The text in at most `width` characters, cut in the middle: module paths differ at both ends."""
+    if len(text) <= width:
+        return text
+    head = (width - 3) // 2
+    return f"{text[:head]}...{text[len(text) - (width - 3 - head) :]}"
+
+
+def to_text(blocks: Iterable[Block]) -> str:
+    """The document as plain lines."""
+    return "\n".join(line for block in blocks for line in _plain(block)).strip("\n") + "\n"
+
+
+def cells(table: Table) -> Iterator[tuple[str, ...]]:
+    """The rows with every cell cut to its column's width."""
+    for row in table.rows:
+        yield tuple(shorten(cell, column.width) for cell, column in zip(row, table.columns, strict=True))
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _plain(block: Block) -> Iterator[str]:
+    if isinstance(block, Heading):
+        yield from ("", block.text, "=" * len(block.text))
+        return
+    yield ""
+    if block.title:
+        yield block.title
+    if isinstance(block, Lines):
+        yield from (f"{_GAP if block.title else ''}{line}" for line in block.lines)
+        return
+    rows = list(cells(block))
+    headings = tuple(column.heading for column in block.columns)
+    widths = [max(len(cell) for cell in column) for column in zip(headings, *rows, strict=True)]
+    for row in (headings, tuple("-" * width for width in widths), *rows):
+        padded = (
+            cell.rjust(width) if column.number else cell.ljust(width)
+            for cell, width, column in zip(row, widths, block.columns, strict=True)
+        )
+        yield (_GAP + _GAP.join(padded)).rstrip()

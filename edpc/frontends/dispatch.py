@@ -1,0 +1,143 @@
+"""Which frontend reads what it is given."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edpc.errors import ModelError, UsageError
+from edpc.ir import Graph
+
+if TYPE_CHECKING:
+    import onnx
+
+STDIN = "-"
+_BLOCK_PREFIX = "block:"
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def load(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
+    *,
+    dims: Mapping[str, int] | None = None,
+    batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    trip_count: Mapping[str, int] | None = None,
+) -> Graph:
+    """The graph of a model: an `.onnx` or `.edp` file, `-` for either on stdin, ONNX bytes or a `ModelProto`, or a graph (copied).
+
+    Args:
+        source: the model. A file of another suffix is tried as ONNX.
+        dims: size by name of a free dimension.
+        batch: leading dimension the network is served with.
+        shapes: whole shape by name of input.
+        trip_count: iterations by name of a Loop or Scan node.
+
+    Raises:
+        ModelError: the model cannot be read or is invalid.
+        UsageError: this kind of input is not supported, or an override does not fit it.
+    """
+    given = [flag for flag, value in (("dim", dims), ("batch", batch), ("shape", shapes), ("trip-count", trip_count)) if value]
+    if isinstance(source, Graph):
+        _refuse_overrides(given, "a graph")
+        return source.copy()
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        _refuse_unsupported(name)
+        if name == STDIN:
+            data = sys.stdin.buffer.read()
+            if _is_text(data):
+                _refuse_overrides(given, "textual IR")
+                return _parse(data, "<stdin>")
+            return _load_onnx(data, "<stdin>", dims, batch, shapes, trip_count)
+        if name.lower().endswith(".edp"):
+            _refuse_overrides(given, name)
+            return _parse(_read(name), name)
+        return _load_onnx(name, name, dims, batch, shapes, trip_count)
+    return _load_onnx(source, "<model>", dims, batch, shapes, trip_count)
+
+
+def _load_onnx(
+    source: str | bytes | onnx.ModelProto,
+    name: str,
+    dims: Mapping[str, int] | None,
+    batch: int | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+    trip_count: Mapping[str, int] | None,
+) -> Graph:
+    import onnx
+
+    from edpc.frontends.onnx.lower import lower
+    from edpc.frontends.onnx.reader import read_model, strip_model
+    from edpc.frontends.onnx.shapes import infer
+
+    if isinstance(source, str | bytes):
+        model = read_model(source, name=name)
+    elif isinstance(source, onnx.ModelProto):
+        model = strip_model(source)
+    else:
+        raise UsageError(
+            f"a model of type {type(source).__name__} is not supported by this version; give an ONNX model, a path or a graph"
+        )
+    with _collector_paused():
+        typed = infer(model, dims=dims, batch=batch, shapes=shapes, trip_count=trip_count, source=name)
+        return lower(typed, name)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """While a graph is built nearly everything allocated stays: looking for garbage takes a fifth of the time and finds none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _parse(data: bytes, name: str) -> Graph:
+    from edpc.ir.text import parse_graph
+
+    try:
+        return parse_graph(data.decode("utf-8"), name)
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{name} is not textual IR: byte {error.start} is not UTF-8; print it again with --emit ir") from None
+
+
+def _read(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}; check the path") from None
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether the first line is printable text, as no ONNX model's is."""
+    line = data.lstrip()[:200].partition(b"\n")[0]
+    return (
+        bool(line)
+        and all(byte >= 32 or byte in b"\t\r" for byte in line)
+        and b"\xff" not in line
+        and not data.startswith(b"\x08")
+    )
+
+
+def _refuse_overrides(given: list[str], what: str) -> None:
+    if given:
+        raise UsageError(f"--{given[0]} applies to ONNX models only: the shapes of {what} are fixed")
+
+
+def _refuse_unsupported(name: str) -> None:
+    if name.startswith(_BLOCK_PREFIX):
+        raise UsageError(f"{name}: bundled building blocks are not supported by this version; give an .onnx or .edp file")
+    if name.lower().endswith(".pt2"):
+        raise UsageError(f"{name}: torch.export archives are not supported by this version; export the model to ONNX")
+    if _FACTORY.fullmatch(name) and not os.path.exists(name):
+        raise UsageError(f"{name}: PyTorch module factories are not supported by this version; export the model to ONNX")

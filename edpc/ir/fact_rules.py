@@ -1,0 +1,183 @@
+"""Rules about groups and the facts that passes found.
+
+A rule is a function from a `Subject` to the violations it finds; its first line says what holds. Structure has been verified.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import fields
+from operator import attrgetter
+
+from edpc.ir.facts import Cost, Kernel
+from edpc.ir.subject import Check, Subject, Violation, node, on_a_cycle
+
+# Relative error that sums of floating-point figures may have.
+TOLERANCE = 1e-9
+
+_COST_FIELDS = tuple(f.name for f in fields(Cost))
+_components = attrgetter(*_COST_FIELDS)
+
+# --- groups --------------------------------------------------------------------------------------------------
+
+
+def group_names(subject: Subject) -> Iterator[Violation]:
+    """No two groups share a name."""
+    seen: set[str] = set()
+    for group in subject.graph.groups:
+        if group.name in seen:
+            yield f"@{group.name}", "is the name of two groups"
+        seen.add(group.name)
+
+
+def group_partition(subject: Subject) -> Iterator[Violation]:
+    """Where there are groups, every operator that computes is a member of exactly one, and nothing else is."""
+    seen: dict[str, str] = {}
+    for group in subject.graph.groups:
+        if not group.members:
+            yield f"@{group.name}", "has no members"
+        for member in group.members:
+            if member not in subject.operators:
+                yield f"@{group.name}", f"has the member {node(member)}, which is not in the graph"
+            elif not subject.operators[member].is_compute:
+                yield f"@{group.name}", f"has the member {node(member)}, which is a {subject.operators[member].kind}"
+            elif member in seen:
+                yield f"@{group.name}", f"has the member {node(member)}, which is in @{seen[member]} too"
+            seen[member] = group.name
+    if subject.graph.groups:
+        for name, op in subject.operators.items():
+            if op.is_compute and name not in seen:
+                yield node(name), "is in no group"
+
+
+def group_members_in_order(subject: Subject) -> Iterator[Violation]:
+    """Members stand in an order in which they can run."""
+    place = {member: i for group in subject.graph.groups for i, member in enumerate(group.members)}
+    index = subject.group_index
+    for producer, consumer in subject.graph.dag.edges:
+        if producer in index and index[producer] == index.get(consumer) and place[producer] > place[consumer]:
+            group = subject.graph.groups[index[producer]]
+            yield f"@{group.name}", f"lists {node(consumer)} before {node(producer)}, which it reads"
+
+
+def group_convexity(subject: Subject) -> Iterator[Violation]:
+    """No path leaves a group and comes back: each group can run as one unit.
+
+    Contracting every group to a node must leave no cycle. That is more than each group being convex by itself: two groups that
+    read each other are refused too.
+    """
+    index = subject.group_index
+    after: dict[int, set[int]] = {i: set() for i in range(len(subject.graph.groups))}
+    for producer, consumer in subject.graph.dag.edges:
+        if producer in index and consumer in index and index[producer] != index[consumer]:
+            after[index[producer]].add(index[consumer])
+    cycle = on_a_cycle(after)
+    if cycle is not None:
+        yield f"@{subject.graph.groups[cycle].name}", "is not convex: a path leaves it and comes back"
+
+
+def groups_in_order(subject: Subject) -> Iterator[Violation]:
+    """Groups stand in an order in which they can run."""
+    index = subject.group_index
+    for producer, consumer in subject.graph.dag.edges:
+        if producer in index and consumer in index and index[producer] > index[consumer]:
+            first, second = subject.graph.groups[index[consumer]], subject.graph.groups[index[producer]]
+            yield f"@{first.name}", f"stands before @{second.name}, whose results it reads"
+
+
+# --- facts ---------------------------------------------------------------------------------------------------
+
+
+def work_counts(subject: Subject) -> Iterator[Violation]:
+    """Work counts in integers that are not negative, one read per operand and one write per result."""
+    for name, op in subject.operators.items():
+        work = op.work
+        if work is None:
+            continue
+        counts = (work.macs, work.vector_ops, work.transcendentals, work.rows, work.cols, *work.reads, *work.writes)
+        if any(type(count) is not int or count < 0 for count in counts):
+            yield node(name), f"has work that is not counted in integers from 0: {counts}"
+        if len(work.reads) != len(op.inputs):
+            yield node(name), f"has work that reads {len(work.reads)} operands of {len(op.inputs)}"
+        if len(work.writes) != len(op.outputs):
+            yield node(name), f"has work that writes {len(work.writes)} results of {len(op.outputs)}"
+
+
+def contraction_macs(subject: Subject) -> Iterator[Violation]:
+    """The multiply-accumulates of the contractions sum to those of the work."""
+    for name, op in subject.operators.items():
+        if op.work is not None:
+            total = sum(contraction.macs for contraction in op.work.contractions)
+            if total != op.work.macs:
+                yield node(name), f"has {op.work.macs} macs in its work and {total} in its contractions"
+
+
+def finite_costs(subject: Subject) -> Iterator[Violation]:
+    """Costs are finite and not negative, and so are the figures of kernels."""
+    for name, op in subject.operators.items():
+        if op.cost is not None:
+            yield from _bad_cost(node(name), op.cost)
+        if op.separate is not None:
+            yield from _bad_kernel(f"{node(name)} on its own", op.separate)
+    for group in subject.graph.groups:
+        if group.kernel is not None:
+            yield from _bad_kernel(f"@{group.name}", group.kernel)
+
+
+def finite_shares(subject: Subject) -> Iterator[Violation]:
+    """Shares of the EDP are finite."""
+    for name, op in subject.operators.items():
+        share = op.share
+        if share is not None:
+            figures = (share.events, share.flops, share.modifiers, share.modifier, share.fusion_benefit or 0.0)
+            if not all(map(math.isfinite, figures)):
+                yield node(name), f"has a share that is not finite: {share}"
+
+
+def kernel_sums(subject: Subject) -> Iterator[Violation]:
+    """A kernel's cost is the sum of its members' costs, component by component."""
+    for group in subject.graph.groups:
+        if group.kernel is None:
+            continue
+        costs = [(member, subject.operators[member].cost) for member in group.members]
+        known = [cost for _, cost in costs if cost is not None]
+        if len(known) < len(costs):
+            missing = next(member for member, cost in costs if cost is None)
+            yield f"@{group.name}", f"has a kernel, and its member {node(missing)} has no cost"
+        elif known != [group.kernel.cost]:
+            columns = zip(*map(_components, known), strict=True)
+            for component, whole, parts in zip(_COST_FIELDS, _components(group.kernel.cost), columns, strict=True):
+                if not math.isclose(whole, math.fsum(parts), rel_tol=TOLERANCE):
+                    yield f"@{group.name}", f"has {component} = {whole!r}, and its members sum to {math.fsum(parts)!r}"
+
+
+def _bad_cost(who: str, cost: Cost) -> Iterator[Violation]:
+    values = _components(cost)
+    # A sum that is finite has no infinity and no NaN among its terms; only what is suspicious is looked at one by one.
+    if min(values) >= 0.0 and sum(values) < math.inf:
+        return
+    for component, value in zip(_COST_FIELDS, values, strict=True):
+        if not 0.0 <= value < math.inf:
+            yield who, f"has {component} = {value!r}"
+
+
+def _bad_kernel(who: str, kernel: Kernel) -> Iterator[Violation]:
+    yield from _bad_cost(who, kernel.cost)
+    for figure in ("utilization", "dram_accesses", "launches"):
+        if not 0 <= getattr(kernel, figure) < math.inf:
+            yield who, f"has {figure} = {getattr(kernel, figure)!r}"
+
+
+FACT_RULES: tuple[Check, ...] = (
+    group_names,
+    group_partition,
+    group_members_in_order,
+    group_convexity,
+    groups_in_order,
+    work_counts,
+    contraction_macs,
+    finite_costs,
+    finite_shares,
+    kernel_sums,
+)

@@ -1,0 +1,49 @@
+"""The report: what a compiled graph says, as records whose parts sum to the whole.
+
+Built from an annotated graph, read by emitters and by users. Nothing here prints, and nothing reaches back into the graph's
+passes; a figure that the JSON shows is computed here once.
+"""
+
+from edpc.report.build import build_report
+from edpc.report.compare import Comparison, ComparisonRow, build_comparison
+from edpc.report.records import (
+    ByCause,
+    Coverage,
+    EnergyByComponent,
+    Execution,
+    Fusion,
+    Interval,
+    LatencyByComponent,
+    Model,
+    ModelInput,
+    OperatorReport,
+    Report,
+    Saved,
+    SubgraphReport,
+    TargetReport,
+    Totals,
+    UnknownOperator,
+)
+
+__all__ = [
+    "ByCause",
+    "Comparison",
+    "ComparisonRow",
+    "Coverage",
+    "EnergyByComponent",
+    "Execution",
+    "Fusion",
+    "Interval",
+    "LatencyByComponent",
+    "Model",
+    "ModelInput",
+    "OperatorReport",
+    "Report",
+    "Saved",
+    "SubgraphReport",
+    "TargetReport",
+    "Totals",
+    "UnknownOperator",
+    "build_comparison",
+    "build_report",
+]

@@ -1,0 +1,175 @@
+"""`import-cleanup`: what exporters leave behind is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from edpc.ir import DTYPE_BITS, Graph, Operator, TensorType, Value
+from edpc.ir.rebuild import Rebuild
+from edpc.operators import CONTRACTION, VIEW
+from edpc.pipeline.base import Fact, Pass, PassContext
+
+# Kinds that are the identity where the type stays the same.
+SAME_IF_SAME_TYPE = frozenset({"cast", "expand", "bit_cast"}) | VIEW
+# One operand in, the same out.
+SAME_OF_ONE = frozenset({"concat", "sum_n", "mean_n", "max", "min"})
+# Never the same twice, or made of nothing: not to be folded.
+NOT_FOLDED = frozenset({"random", "bernoulli", "multinomial", "quantize_dynamic", "unknown"})
+WEIGHT_SLOTS = 2
+
+
+@dataclass(frozen=True)
+class ImportCleanup(Pass):
+    """Every operator left computes or moves something that is read, from at least one activation.
+
+    Identities and dead operators are gone; what is computed from parameters alone is a parameter, but for the dequantisation of
+    a contraction's weight; the addition of a parameter vector is a `bias` with the activation in slot 0; a transpose that moves
+    no two elements apart is a view. Types and source names of what remains are as they were.
+    """
+
+    name: ClassVar[str] = "import-cleanup"
+    produces: ClassVar[frozenset[Fact]] = frozenset({Fact.CLEAN})
+
+    def run(self, graph: Graph, ctx: PassContext) -> bool:
+        """Rewrites the graph in one walk, then drops what nobody reads."""
+        work = Rebuild(graph)
+        returned = False
+        for name in graph.order():
+            if Value(name) not in work.values:
+                _rewrite(work, name)
+            returned = returned or graph.op(name).kind == "return"
+        if returned:
+            work.prune()
+        return work.finish()
+
+
+def _rewrite(work: Rebuild, name: str) -> None:
+    """One operator, whose operands have been rewritten."""
+    op, operands = work.old.op(name), work.operands(name)
+    if not op.is_compute:
+        work.keep(name, op, operands)
+    elif (same := _identity(work, op, operands)) is not None:
+        work.alias(name, [same] * len(op.outputs))
+    elif op.kind == "dequantize" and _is_narrow_weight(work, operands[0]) and _feeds_contraction(work.old, name):
+        _keep_dequantize(work, name, op, operands)
+    elif _is_foldable(work, op, operands):
+        _fold(work, name, op, operands)
+    else:
+        work.keep(name, *_named(work, op, operands))
+
+
+def _identity(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> Value | None:
+    """The value that the operator's results equal, or None."""
+    if not operands:
+        return None
+    data = operands[0]
+    seen = work.new.type_of(data)
+    same_type = seen == op.outputs[0] and seen.is_static if op.outputs else False
+    if op.kind == "identity" or (op.kind == "dropout" and not op.attribute("training")):
+        return data if all(out == seen for out in op.outputs) else None
+    if (op.kind in SAME_IF_SAME_TYPE and same_type) or (op.kind in SAME_OF_ONE and len(operands) == 1 and same_type):
+        return data
+    perm = op.attribute("perm")
+    if op.kind == "transpose" and isinstance(perm, tuple):
+        before = work.new.op(data.node)
+        first = before.attribute("perm")
+        if list(perm) == sorted(perm):
+            return data
+        if before.kind == "transpose" and isinstance(first, tuple) and [first[int(p)] for p in perm] == sorted(first):
+            return work.new.operands(data.node)[0]
+    return None
+
+
+def _is_narrow_weight(work: Rebuild, value: Value) -> bool:
+    """Whether the value is a parameter of quantised elements."""
+    op = work.new.op(value.node)
+    return op.kind in ("parameter", "constant") and DTYPE_BITS[op.outputs[0].dtype] <= 8
+
+
+def _feeds_contraction(graph: Graph, name: str) -> bool:
+    """Whether a contraction multiplies the result, as it is or rearranged."""
+    pending = [name]
+    while pending:
+        for use in graph.uses(pending.pop()):
+            kind = graph.op(use.consumer).kind
+            if kind in CONTRACTION and use.slot < WEIGHT_SLOTS:
+                return True
+            if kind == "transpose" or kind in VIEW:
+                pending.append(use.consumer)
+    return False
+
+
+def _keep_dequantize(work: Rebuild, name: str, op: Operator, operands: tuple[Value, ...]) -> None:
+    """The dequantisation stays; rearrangements that follow it are done to the stored weight beforehand."""
+    graph = work.old
+    rearranged, last = op.outputs[0], name
+    passed: list[str] = []
+    while len(uses := list(graph.uses(last))) == 1 and uses[0].slot == 0:
+        follower = graph.op(uses[0].consumer)
+        if follower.kind != "transpose" and follower.kind not in VIEW:
+            break
+        rearranged, last = follower.outputs[0], uses[0].consumer
+        passed.append(last)
+    if passed:
+        weight = work.new.op(operands[0].node)
+        stored = replace(weight, outputs=(TensorType(weight.outputs[0].dtype, rearranged.shape),))
+        operands = (Value(work.insert(operands[0].node, stored)), *operands[1:])
+    work.keep(name, replace(op, outputs=(rearranged,)), operands)
+    for follower_name in passed:
+        work.alias(follower_name, [Value(name)])
+
+
+def _is_foldable(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> bool:
+    """Whether the results can be computed once and for all."""
+    kinds = {work.new.op(value.node).kind for value in operands}
+    return (
+        bool(kinds)
+        and kinds <= {"parameter", "constant"}
+        and op.kind not in NOT_FOLDED
+        and bool(op.outputs)
+        and all(out.is_static for out in op.outputs)
+    )
+
+
+def _fold(work: Rebuild, name: str, op: Operator, operands: tuple[Value, ...]) -> None:
+    """The results are parameters (constants if made of constants only)."""
+    kinds = {work.new.op(value.node).kind for value in operands}
+    kind = "parameter" if "parameter" in kinds else "constant"
+    if len(op.outputs) == 1:
+        work.keep(name, Operator(kind, (), op.outputs, (), op.location), ())
+        return
+    parts = [work.insert(f"{name}.{i}", Operator(kind, (), (out,), (), op.location)) for i, out in enumerate(op.outputs)]
+    work.alias(name, [Value(part) for part in parts])
+
+
+def _named(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> tuple[Operator, tuple[Value, ...]]:
+    """The operator under the kind that says what it does, and its operands in that kind's order."""
+    if op.kind == "add" and len(operands) == 2:
+        for data, vector in (operands, operands[::-1]):
+            if _is_channel_vector(work, vector) and _along_one_axis(
+                work.new.type_of(vector), op.outputs[0], work.new.type_of(data)
+            ):
+                return replace(op, kind="bias"), (data, vector)
+    perm = op.attribute("perm")
+    if op.kind == "transpose" and isinstance(perm, tuple) and op.inputs[0].is_static:
+        shape = op.inputs[0].dims()
+        moved = [int(axis) for axis in perm if shape[int(axis)] != 1]
+        if moved == sorted(moved):
+            return replace(op, kind="reshape", attributes=tuple(a for a in op.attributes if a[0] != "perm")), operands
+    return op, operands
+
+
+def _is_channel_vector(work: Rebuild, value: Value) -> bool:
+    """Whether the value is a parameter (a bias is learned; a constant of that shape is a mask or a table)."""
+    return work.new.op(value.node).kind == "parameter"
+
+
+def _along_one_axis(vector: TensorType, out: TensorType, data: TensorType) -> bool:
+    """Whether the vector has one element per channel: per last axis, or per second axis of an image."""
+    shape = data.shape
+    if shape is None or out.shape != shape or vector.shape is None or len(shape) < 2:
+        return False
+    padded = (1,) * (len(shape) - len(vector.shape)) + vector.shape
+    wide = [axis for axis, size in enumerate(padded) if size != 1]
+    return len(wide) == 1 and wide[0] in (1, len(shape) - 1) and padded[wide[0]] == shape[wide[0]]

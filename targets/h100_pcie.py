@@ -1,0 +1,37 @@
+"""NVIDIA H100 PCIe: the H100 with 114 multiprocessors, HBM2e and half the power. It fuses what the SXM5 part fuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edpc.target import Memory, Unit
+from targets.h100 import HBM, L1, L2, L2_BANDWIDTH, MEMORIES, PARAMETERS, UNITS, assumed, sheet
+from targets.h100 import TARGET as SXM
+
+# --- units and memories ---------------------------------------------------------------------------------------
+
+SHEET = "NVIDIA H100 Tensor Core GPU data sheet, PCIe, dense"
+RATES = {
+    "matrix": {"fp64": 51.2e12, "fp32": 51.2e12, "tf32": 378e12, "bf16": 756e12, "fp16": 756e12, "fp8": 1513e12, "int8": 1513e12},
+    "vector": {"fp64": 25.6e12, "fp32": 51.2e12, "bf16": 102.4e12, "fp16": 102.4e12, "int32": 25.6e12},
+    "special": {"fp32": 2.955e12},
+}
+TARGET = replace(
+    SXM,
+    name="h100-pcie",
+    summary="NVIDIA H100 PCIe 80 GB, 350 W, compiled runtime with CUDA graphs",
+    units=tuple(Unit(u.name, {p: sheet(r, "FLOP/s", SHEET) for p, r in RATES[u.name].items()}, u.energy) for u in UNITS),
+    memories=(
+        Memory("l1", "local", sheet(114 * 262144, "B", SHEET), sheet(23.6e12, "B/s", SHEET), L1, L1),
+        replace(MEMORIES[1], read_energy=L2, write_energy=L2, bandwidth=L2_BANDWIDTH),
+        Memory("hbm", "dram", sheet(80e9, "B", SHEET), sheet(2.0e12, "B/s", SHEET), HBM, HBM),
+    ),
+    static_power=assumed(80, "W", 50, 110, "scaled from the SXM5 board by its power limit"),
+    parameters={
+        **PARAMETERS,
+        "sm.count": sheet(114, "1", SHEET),
+        "power.cap": assumed(346, "W", 340, 350, "0.989 of the limit of 350 W, as on the SXM5 board"),
+        "power.active": assumed(170, "W", 110, 222, "scaled from the SXM5 board by multiprocessors and clock"),
+    },
+    notes=(*SXM.notes, "kernel constants were fitted on the SXM5 part"),
+)

@@ -1,0 +1,189 @@
+"""Domain-flow tiles: the closed form against a tile stepped cycle by cycle, and what the KPU model counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edpc.errors import UsageError
+from edpc.ir import Graph, Group
+from edpc.machine import domain_forms as forms
+from edpc.machine.build import build_table, singletons
+from edpc.machine.catalogue import model_of
+from edpc.machine.domain_flow import peak_operations, tile_kinds
+from edpc.machine.table import CostColumns, KernelTable
+from edpc.machine.walk import walk
+from edpc.target import Target
+from targets.kpu import TARGET as T256
+from targets.kpu_t64 import TARGET as T64
+from targets.kpu_t768 import TARGET as T768
+from tests import domain_flow_simulator as simulator
+from tests.machine_graphs import Net, group
+
+SMALL = st.integers(1, 6)
+
+
+def price(graph: Graph, target: Target, groups: list[Group] | None = None) -> tuple[KernelTable, CostColumns]:
+    model = model_of(target)
+    table = build_table(graph, groups or singletons(walk(graph)), target)
+    return table, model.evaluate(table, target, target.constants(), model.plan(table, target))
+
+
+def layer(m: int, n: int, k: int, dtype: str = "int8") -> Graph:
+    net = Net(dtype)
+    return net.done(net.op("y", "matmul", [net.input("x", m, k), net.parameter("w", k, n)], m, n))
+
+
+# --- the recurrence ---------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=120)
+@given(rows=SMALL, columns=SMALL, k=SMALL, blocks=SMALL, interval=st.integers(1, 3))
+def test_the_closed_form_equals_a_tile_stepped_cycle_by_cycle(
+    rows: int, columns: int, k: int, blocks: int, interval: int
+) -> None:
+    a = [np.arange(rows * k).reshape(rows, k) % 7 - 3 + b for b in range(blocks)]
+    w = [np.arange(k * columns).reshape(k, columns) % 5 - 2 - b for b in range(blocks)]
+    trace = simulator.run(a, w, interval)
+    assert all((block == x @ y).all() for block, x, y in zip(trace.blocks, a, w, strict=True))
+    steady = k * interval
+    assert trace.cycles == forms.tile_cycles(blocks, steady, rows, columns)
+    assert trace.busy / trace.cycles == forms.utilization(blocks, steady, rows, columns)
+
+
+def test_neighbouring_blocks_overlap_fill_and_drain() -> None:
+    # 10 blocks of 64 steady cycles with a fill and drain of 32 each: 640/(640 + 64), not 64/(64 + 64).
+    assert forms.utilization(10, 64, 32, 32) == pytest.approx(640 / 704)
+    # A block shorter than the drain waits for its predecessor's results: 9 periods of 32, then 16 + 64.
+    assert forms.tile_cycles(10, 16, 32, 32) == 9 * 32 + 16 + 64
+    assert forms.tile_cycles(0, 16, 32, 32) == 0
+
+
+def test_slower_formats_take_more_cycles_a_step() -> None:
+    # 32 x 32 elements: 2,048 operations a cycle are a step each, 1,024 a step every other cycle, 4,096 two steps a cycle.
+    assert [float(forms.steady_cycles(64, 32, 32, ops)) for ops in (2048, 1024, 4096)] == [64, 128, 32]
+
+
+# --- the machine ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (T64, {"int8": 62.3, "bf16": 31.1, "fp32": 3.16, "int4": 85.6}),
+        (T256, {"int8": 314.6, "bf16": 157.3, "fp32": 15.67, "int4": 439.9}),
+        (T768, {"int8": 1353.8, "bf16": 676.9, "fp32": 27.1, "int4": 756.1}),
+    ],
+    ids=["t64", "t256", "t768"],
+)
+def test_peaks_are_tiles_times_clock_of_those_that_support_the_format(target: Target, expected: dict[str, float]) -> None:
+    constants = target.constants()
+    kinds = tile_kinds(constants)
+    for precision, tera in expected.items():
+        assert peak_operations(kinds, precision) * constants["profile.default"] / 1e12 == pytest.approx(tera, rel=2e-3)
+        assert constants[f"matrix.{precision}.rate"] == pytest.approx(tera * 1e12, rel=1e-9)
+
+
+def test_a_product_takes_the_cycles_of_its_busiest_tile() -> None:
+    # 1024 x 1024 int8: 32 * 32 blocks on 256 tiles are 4 each; 4 * 512 + 64 cycles at 600 MHz.
+    _, found = price(layer(1024, 1024, 512), T256)
+    assert found.busy_compute_s[0] == pytest.approx((4 * 512 + 64) / 600e6, rel=1e-3)
+    # fp32 runs on the 51 BF16 tiles alone, at a step in four cycles: ceil(1024/51) = 21 blocks.
+    _, found = price(layer(1024, 1024, 512, "fp32"), T256)
+    assert found.busy_compute_s[0] == pytest.approx((21 * 2048 + 64) / 600e6, rel=1e-3)
+
+
+def test_unlike_tiles_are_not_pooled_and_the_best_kind_may_work_alone() -> None:
+    # T768, one 8 x 8 block: a matrix tile (4,096 MACs a cycle) takes 4096/64 cycles, a 16 x 8 tile 4096/2.
+    _, found = price(layer(8, 8, 4096), T768)
+    assert found.busy_compute_s[0] == pytest.approx((64 + 32) / 1.375e9, rel=1e-3)
+
+
+def test_a_depthwise_convolution_maps_channels_to_columns() -> None:
+    net = Net("int8")
+    x, w = net.input("x", 1, 256, 32, 32), net.parameter("w", 256, 1, 3, 3)
+    _, found = price(net.done(net.op("y", "conv", [x, w], 1, 256, 32, 32, groups=256, pads=(1, 1, 1, 1))), T256)
+    # 1,024 pixels by 256 channels are 32 * 8 blocks, one per tile: 9 + 64 cycles.
+    assert found.busy_compute_s[0] == pytest.approx((9 + 64) / 600e6, rel=1e-3)
+
+
+def test_weights_that_fit_stay_on_chip_and_others_stream() -> None:
+    # 80 % of 64 MiB are 53.7 MB: 16.8 MB of weights stay, 67 MB do not.
+    table, found = price(layer(64, 4096, 4096), T256)
+    assert found.dram_bytes.sum() == table.write_bytes.sum() + table.cold_bytes.sum()
+    table, found = price(layer(64, 4096, 16384), T256)
+    assert found.dram_bytes.sum() >= 4096 * 16384
+
+
+def test_a_kernel_whose_weights_outgrow_the_tiles_reads_its_activations_again() -> None:
+    # 400 MB of weights against 53.7 MB: 8 passes; 40 MB of activations do not fit the warm part of L3, so they are cold.
+    m, n, k = 2048, 20480, 20480
+    table, found = price(layer(m, n, k), T256)
+    passes = np.ceil(n * k / (0.8 * 2**26))
+    assert passes == 8
+    assert table.cold_bytes.sum() == m * k
+    assert found.dram_bytes.sum() == n * k + passes * m * k + m * n
+
+
+def chain() -> Graph:
+    net = Net("int8")
+    y = net.op("mm", "matmul", [net.input("x", 256, 256), net.parameter("w", 256, 256)], 256, 256)
+    z = net.op("bias", "bias", [y, net.parameter("b", 256)], 256, 256)
+    return net.done(net.op("act", "relu", [z], 256, 256))
+
+
+def test_what_streams_out_of_the_fabric_makes_no_dram_access() -> None:
+    graph = chain()
+    table, fused = price(graph, T256, [group("g0", "mm", "bias", "act", kernel_class="gemm")])
+    _, separate = price(graph, T256)
+    assert table.accesses.sum() == 2
+    assert fused.dram_bytes.tolist() == [0, 0, 256 * 256]
+    assert separate.dram_bytes.sum() == 3 * 256 * 256
+    assert fused.busy_compute_s[0] == pytest.approx(separate.busy_compute_s[0])
+    assert fused.on_chip_j.sum() < separate.on_chip_j.sum()
+
+
+def test_a_program_is_loaded_when_the_operator_kind_changes() -> None:
+    net = Net("int8")
+    value = net.input("x", 256, 256)
+    for i, kind in enumerate(("relu", "relu", "neg", "relu")):
+        value = net.op(f"n{i}", kind, [value], 256, 256)
+    _, found = price(net.done(value), T256)
+    # Load and set-up, set-up alone for the second relu, then a load at each change.
+    assert found.overhead_s == pytest.approx([1.2e-6, 0.2e-6, 1.2e-6, 1.2e-6])
+    assert found.overhead_j == pytest.approx([256 * 75e-12, 0.0, 256 * 75e-12, 256 * 75e-12])
+
+
+def test_profiles_scale_the_fabric_and_leave_the_dram() -> None:
+    slow, usual, fast = (price(layer(4096, 4096, 4096), T256.with_setting("profile", p))[1] for p in ("low", "default", "high"))
+    assert slow.busy_compute_s[0] / usual.busy_compute_s[0] == pytest.approx(600 / 450)
+    assert fast.busy_compute_s[0] / usual.busy_compute_s[0] == pytest.approx(600 / 700)
+    assert slow.dram_j.sum() == usual.dram_j.sum()
+
+
+def test_arithmetic_and_streams_are_priced_by_counted_events() -> None:
+    graph = layer(32, 32, 32)
+    _, found = price(graph, T256)
+    # An int8 result of int8 operands is rescaled: five operations an element beside its multiply-accumulates.
+    assert found.compute_j.sum() == pytest.approx(32**3 * 0.30e-12 + 5 * 32 * 32 * 0.15e-12)
+    size = 1024.0  # both operand panels and the result; weights are resident, the input just arrived
+    flits, hops = 3 * size / 16, 32 / 3
+    on_chip = (
+        3 * size * 2.0e-12  # L3: two operands and the result on its way out
+        + size * 2.5e-12  # the result into L3
+        + 3 * size * (0.8e-12 + 1.0e-12)  # L2
+        + 3 * size * (0.3e-12 + 0.4e-12)  # L1
+        + flits * hops * 0.5e-12
+    )
+    assert found.on_chip_j.sum() == pytest.approx(on_chip)
+    assert found.dram_j.sum() == pytest.approx(size * 12e-12)
+
+
+def test_a_rate_without_tiles_is_refused_by_name() -> None:
+    without = {key: q for key, q in T256.parameters.items() if key != "tile.bf16.fp32"}
+    with pytest.raises(UsageError, match="no tile supports fp32"):
+        model_of(replace(T256, parameters=without))

@@ -1,0 +1,116 @@
+"""Predictions against measured GPU kernels; skipped where the measurements are not at hand."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edpc.machine.catalogue import model_of
+from edpc.machine.table import Floats, KernelTable
+from edpc.target import Target
+from targets.h100 import TARGET as H100
+from targets.h200 import TARGET as H200
+
+MEASURED = Path(__file__).parents[2] / "shared" / "measurements"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not MEASURED.is_dir(), reason="the measured data is not beside the project"),
+]
+
+
+def gemms(name: str, precision: str) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """M, N, K, latency (s) and board power (W) of the measured products."""
+    rows = []
+    with (MEASURED / name).open() as file:
+        for row in csv.DictReader(file):
+            if row["op"] == "gemm" and row["precision"] == precision:
+                shape = dict(part.split("=") for part in row["shape"].split(";"))
+                rows.append([float(shape[axis]) for axis in "MNK"] + [float(row["latency_s"]), float(row["power_w"] or "nan")])
+    m, n, k, latency, power = np.array(rows).T
+    return m, n, k, latency, power
+
+
+def table_of(m: Floats, n: Floats, k: Floats, precision: str, width: int, target: Target) -> KernelTable:
+    """Products that each run alone: activations just written, weights in DRAM. fp8 takes its activations quantised already."""
+    count = len(m)
+    zero, one, row = np.zeros(count), np.ones(count), np.arange(count)
+    c = target.constants()
+    x = width * m * k
+    warm = x <= c["llc.warm_fraction"] * c["llc.capacity"]
+
+    def text(word: str) -> np.ndarray:
+        return np.array([word] * count)
+
+    names = tuple(map(str, row))
+    return KernelTable(
+        names=names,
+        kind=text("matmul"),
+        family=text("matmul"),
+        precision=text(precision),
+        kernel=row,
+        macs=m * n * k,
+        vector_ops=zero,
+        transcendentals=zero,
+        rows=zero,
+        cols=zero,
+        executions=one,
+        weight_bytes=width * n * k,
+        cold_bytes=np.where(warm, 0.0, x),
+        warm_bytes=np.where(warm, x, 0.0),
+        write_bytes=2 * m * n,
+        on_chip_bytes=zero,
+        accesses=2 * one,
+        free=zero > 0,
+        owner=row,
+        batch=one,
+        m=m,
+        n=n,
+        k=k,
+        steps=one,
+        group=names,
+        kernel_class=text("gemm"),
+        rule=text("separate"),
+        launches=one,
+        anchor=row,
+        causal=zero > 0,
+        window=zero,
+        query_group=one,
+    )
+
+
+def predict(table: KernelTable, target: Target) -> tuple[Floats, Floats]:
+    """Latency (s) and energy (J) of every kernel."""
+    model = model_of(target)
+    found = model.evaluate(table, target, target.constants(), model.plan(table, target))
+    latency = found.compute_s + found.memory_s + found.overhead_s
+    dynamic = found.compute_j + found.on_chip_j + found.dram_j + found.overhead_j
+    return latency, dynamic + target.static_power.value * latency
+
+
+def error(predicted: Floats, measured: Floats) -> Floats:
+    return 100.0 * np.abs(predicted / measured - 1.0)
+
+
+def test_bf16_products_on_h100_are_within_five_and_a_half_percent() -> None:
+    m, n, k, latency, _ = gemms("aic_h100_gemm.csv", "bfloat16")
+    off = error(predict(table_of(m, n, k, "bf16", 2, H100), H100)[0], latency)
+    print(f"H100 bf16 GEMM, {len(off)} shapes: mean {off.mean():.2f} %, median {np.median(off):.2f} %")
+    assert len(off) == 3789
+    assert off.mean() < 5.5
+    assert np.median(off) < 4.0
+    assert np.quantile(off, 0.9) < 12.0
+
+
+def test_board_power_of_long_h200_products_is_within_two_and_a_half_percent() -> None:
+    m, n, k, latency, power = gemms("aic_h200_gemm_attention_power.csv", "bfloat16")
+    # Shorter kernels outrun the power meter; K = 65536 streams weights that were never written.
+    long = (latency >= 100e-6) & (k != 65536) & (power > 0)
+    t, e = predict(table_of(*(axis[long] for axis in (m, n, k)), "bf16", 2, H200), H200)
+    off_t, off_p = error(t, latency[long]), error(e / t, power[long])
+    print(f"H200 bf16 GEMM, {long.sum()} shapes: latency {off_t.mean():.2f} %, power {off_p.mean():.2f} %")
+    assert off_t.mean() < 6.0
+    assert off_p.mean() < 2.5
