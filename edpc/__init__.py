@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edpc.version import __version__
+
 if TYPE_CHECKING:
     from edpc.api import compare, compile, load, run
     from edpc.errors import EdpcError, GateError, ModelError, PassError, UsageError, VerifyError
     from edpc.ir import Graph
     from edpc.report import Comparison, Report
     from edpc.target import Target
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "compare": "edpc.api",

@@ -1,7 +1,7 @@
 """In which formats a network is served: what its own contractions multiply, and the nearest that a target offers.
 
-A contraction has one of four forms: `float` (two floating operands), `quantized` (both operands hold quantised elements, or come
-from a dequantize of such), `weight-only` (the weight does, the activation is floating), `integer` (whole numbers, not quantised).
+A contraction has one of four forms: `quantized` (both operands hold quantised elements, or come from a dequantize of such),
+`weight-only` (its weight does), `float` (any other with a floating operand) and `integer` (whole numbers, not quantised).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edpc.errors import UsageError
-from edpc.ir import DTYPE_BITS, Graph, TensorType
+from edpc.ir import DTYPE_BITS, Graph, TensorType, Value
 from edpc.operators import CONTRACTION, VIEW
 from edpc.target import Precision, Target
 
@@ -46,28 +46,31 @@ class Form:
     precision: str
 
 
-def stored_as(graph: Graph, name: str, slot: int) -> TensorType:
-    """The type in which an operand is stored: before its dequantisation if it has one, else its own."""
-    found = graph.op(name).inputs[slot]
-    value = graph.operands(name)[slot]
+def maker_of(graph: Graph, value: Value) -> tuple[TensorType, bool]:
+    """The type in which a value is stored, before its dequantisation if it has one, and whether that is a parameter."""
+    stored = graph.type_of(value)
     while graph.op(value.node).kind in REARRANGED:
         value = graph.operands(value.node)[0]
     if graph.op(value.node).kind == "dequantize":
-        found = graph.op(value.node).inputs[0]
-    return found
+        value = graph.operands(value.node)[0]
+        stored = graph.type_of(value)
+        while graph.op(value.node).kind in REARRANGED:
+            value = graph.operands(value.node)[0]
+    return stored, graph.op(value.node).kind == "parameter"
 
 
 def form_of(graph: Graph, name: str) -> Form:
     """The form of a contraction."""
-    stored = [stored_as(graph, name, slot).dtype for slot in range(min(2, len(graph.op(name).inputs)))]
-    narrow = [dtype in ARITHMETIC_OF for dtype in stored]
-    wide = [dtype for dtype in stored if dtype in WIDE_FLOATS]
-    if narrow and all(narrow):
+    makers = [maker_of(graph, value) for value in graph.operands(name)[:2]]
+    stored = [found.dtype for found, _ in makers]
+    if stored and all(dtype in ARITHMETIC_OF for dtype in stored):
         # The wider of the two operands decides: int4 weights under int8 activations multiply as int8.
         return Form("quantized", ARITHMETIC_OF[max(stored, key=DTYPE_BITS.__getitem__)])
-    if wide:
-        return Form("weight-only" if any(narrow) else "float", max(wide, key=DTYPE_BITS.__getitem__))
-    return Form("integer", "int32")
+    seen = [t.dtype for t in graph.op(name).inputs[:2] if t.dtype in WIDE_FLOATS]
+    if not seen:
+        return Form("integer", "int32")
+    is_narrow = any(found.dtype in ARITHMETIC_OF and is_weight for found, is_weight in makers)
+    return Form("weight-only" if is_narrow else "float", max(seen, key=DTYPE_BITS.__getitem__))
 
 
 def forms(graph: Graph) -> dict[str, Form]:

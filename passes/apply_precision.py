@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from edpc.errors import UsageError
 from edpc.ir import Graph, Location, Operator, TensorType, Value, attributes
 from edpc.ir.rebuild import Rebuild
 from edpc.operators import CONTRACTION, RECURRENT
@@ -22,7 +23,7 @@ class ApplyPrecision(Pass):
 
     What is asked for, or the model's own precision, is mapped to the nearest that the target offers; `graph.info` says which and
     why. Where contractions multiply a narrower format than activations have, operands are quantised dynamically, once per tensor.
-    What the model has quantised itself stays as it is.
+    What the model has quantised itself stays as it is, and so does a graph that says what it is served in.
     """
 
     name: ClassVar[str] = "apply-precision"
@@ -33,6 +34,12 @@ class ApplyPrecision(Pass):
     def run(self, graph: Graph, ctx: PassContext) -> bool:
         """Decides, then rewrites the graph in one walk."""
         target = ctx.need_target(self.name)
+        if graph.info.precision:
+            if ctx.precision and served_as(ctx.precision, target)[0] != graph.info.precision:
+                raise UsageError(
+                    f"this graph is served in {graph.info.precision} already; serve the model itself in {ctx.precision}"
+                )
+            return False
         found = forms(graph)
         wanted = ctx.precision or own_precision(graph, found)
         name, served = served_as(wanted, target)
@@ -40,7 +47,9 @@ class ApplyPrecision(Pass):
         for each in graph.order():
             change.rewrite(each)
         changed = change.work.finish()
-        notes = [served.note] if served.note else []
+        # What a target says of a precision it quantises for is not true of a network that came quantised.
+        own = change.is_quantized and served.operands != served.activations
+        notes = [served.note] if served.note and not own else []
         if name != wanted:
             notes.insert(0, f"{wanted} is not native to {target.name}: served as {name}")
         notes += change.notes()
@@ -73,7 +82,8 @@ class _Serving:
             out = TensorType(self.served.weights, op.outputs[0].shape)
             work.keep(name, replace(op, outputs=(out,)), operands)
             return
-        new = replace(op, outputs=tuple(retyped(out, self.served.activations) for out in op.outputs))
+        keeps = op.kind == "quantize_dynamic"
+        new = op if keeps else replace(op, outputs=tuple(retyped(out, self.served.activations) for out in op.outputs))
         if op.kind == "cast" and operands and work.new.type_of(operands[0]) == new.outputs[0]:
             work.alias(name, operands)
             return

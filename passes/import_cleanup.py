@@ -23,9 +23,10 @@ WEIGHT_SLOTS = 2
 class ImportCleanup(Pass):
     """Every operator left computes or moves something that is read, from at least one activation.
 
-    Identities and dead operators are gone; what is computed from parameters alone is a parameter, but for the dequantisation of
-    a contraction's weight; the addition of a parameter vector is a `bias` with the activation in slot 0; a transpose that moves
-    no two elements apart is a view. Types and source names of what remains are as they were.
+    Identities and dead operators are gone. What is computed from parameters alone is a parameter, but for the dequantisation of a
+    contraction's weight. A sum of two is an `add`, that of a parameter vector a `bias` with the activation in slot 0. A transpose
+    that moves no two elements apart is a view. Who shares a dequantised activation with a contraction has a dequantisation of its
+    own, as every integer kernel does. Types and source names of what remains are as they were.
     """
 
     name: ClassVar[str] = "import-cleanup"
@@ -56,7 +57,7 @@ def _rewrite(work: Rebuild, name: str) -> None:
     elif _is_foldable(work, op, operands):
         _fold(work, name, op, operands)
     else:
-        work.keep(name, *_named(work, op, operands))
+        work.keep(name, *_named(work, op, _own_dequantized(work, name, op, operands)))
 
 
 def _identity(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> Value | None:
@@ -64,7 +65,7 @@ def _identity(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> Value
     if not operands:
         return None
     data = operands[0]
-    seen = work.new.type_of(data)
+    seen = work.type_of(data)
     same_type = seen == op.outputs[0] and seen.is_static if op.outputs else False
     if op.kind == "identity" or (op.kind == "dropout" and not op.attribute("training")):
         return data if all(out == seen for out in op.outputs) else None
@@ -72,18 +73,18 @@ def _identity(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> Value
         return data
     perm = op.attribute("perm")
     if op.kind == "transpose" and isinstance(perm, tuple):
-        before = work.new.op(data.node)
+        before = work.ops[data.node]
         first = before.attribute("perm")
-        if list(perm) == sorted(perm):
+        if list(perm) == sorted(perm) or (same_type and _moves_nothing(op)):
             return data
         if before.kind == "transpose" and isinstance(first, tuple) and [first[int(p)] for p in perm] == sorted(first):
-            return work.new.operands(data.node)[0]
+            return work.reads[data.node][0]
     return None
 
 
 def _is_narrow_weight(work: Rebuild, value: Value) -> bool:
     """Whether the value is a parameter of quantised elements."""
-    op = work.new.op(value.node)
+    op = work.ops[value.node]
     return op.kind in ("parameter", "constant") and DTYPE_BITS[op.outputs[0].dtype] <= 8
 
 
@@ -112,7 +113,7 @@ def _keep_dequantize(work: Rebuild, name: str, op: Operator, operands: tuple[Val
         rearranged, last = follower.outputs[0], uses[0].consumer
         passed.append(last)
     if passed:
-        weight = work.new.op(operands[0].node)
+        weight = work.ops[operands[0].node]
         stored = replace(weight, outputs=(TensorType(weight.outputs[0].dtype, rearranged.shape),))
         operands = (Value(work.insert(operands[0].node, stored)), *operands[1:])
     work.keep(name, replace(op, outputs=(rearranged,)), operands)
@@ -120,9 +121,23 @@ def _keep_dequantize(work: Rebuild, name: str, op: Operator, operands: tuple[Val
         work.alias(follower_name, [Value(name)])
 
 
+def _own_dequantized(work: Rebuild, name: str, op: Operator, operands: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The operands, where a dequantisation that others have read too is replaced by one of the operator's own."""
+    found = list(operands)
+    for slot, value in enumerate(operands):
+        maker = work.ops[value.node]
+        if maker.kind != "dequantize" or not any(True for _ in work.new.uses(value.node)):
+            continue
+        source = work.new.operands(value.node)
+        readers = [work.old.op(use.consumer).kind for use in work.old.uses(value.node)] if value.node in work.old else []
+        if work.new.op(source[0].node).is_compute and CONTRACTION.intersection((op.kind, *readers)):
+            found[slot] = Value(work.insert(value.node, maker, source))
+    return tuple(found)
+
+
 def _is_foldable(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> bool:
     """Whether the results can be computed once and for all."""
-    kinds = {work.new.op(value.node).kind for value in operands}
+    kinds = {work.ops[value.node].kind for value in operands}
     return (
         bool(kinds)
         and kinds <= {"parameter", "constant"}
@@ -134,7 +149,7 @@ def _is_foldable(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> bo
 
 def _fold(work: Rebuild, name: str, op: Operator, operands: tuple[Value, ...]) -> None:
     """The results are parameters (constants if made of constants only)."""
-    kinds = {work.new.op(value.node).kind for value in operands}
+    kinds = {work.ops[value.node].kind for value in operands}
     kind = "parameter" if "parameter" in kinds else "constant"
     if len(op.outputs) == 1:
         work.keep(name, Operator(kind, (), op.outputs, (), op.location), ())
@@ -145,24 +160,31 @@ def _fold(work: Rebuild, name: str, op: Operator, operands: tuple[Value, ...]) -
 
 def _named(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> tuple[Operator, tuple[Value, ...]]:
     """The operator under the kind that says what it does, and its operands in that kind's order."""
+    if op.kind == "sum_n" and len(operands) == 2:
+        op = replace(op, kind="add")
     if op.kind == "add" and len(operands) == 2:
         for data, vector in (operands, operands[::-1]):
             if _is_channel_vector(work, vector) and _along_one_axis(
-                work.new.type_of(vector), op.outputs[0], work.new.type_of(data)
+                work.type_of(vector), op.outputs[0], work.type_of(data)
             ):
                 return replace(op, kind="bias"), (data, vector)
-    perm = op.attribute("perm")
-    if op.kind == "transpose" and isinstance(perm, tuple) and op.inputs[0].is_static:
-        shape = op.inputs[0].dims()
-        moved = [int(axis) for axis in perm if shape[int(axis)] != 1]
-        if moved == sorted(moved):
-            return replace(op, kind="reshape", attributes=tuple(a for a in op.attributes if a[0] != "perm")), operands
+    if op.kind == "transpose" and _moves_nothing(op):
+        return replace(op, kind="reshape", attributes=tuple(a for a in op.attributes if a[0] != "perm")), operands
     return op, operands
+
+
+def _moves_nothing(op: Operator) -> bool:
+    """Whether a transpose leaves all elements in their order: it moves axes of one element only."""
+    perm, seen = op.attribute("perm"), op.inputs[0]
+    if not isinstance(perm, tuple) or not seen.is_static:
+        return False
+    wide = [int(axis) for axis in perm if seen.dims()[int(axis)] != 1]
+    return wide == sorted(wide)
 
 
 def _is_channel_vector(work: Rebuild, value: Value) -> bool:
     """Whether the value is a parameter (a bias is learned; a constant of that shape is a mask or a table)."""
-    return work.new.op(value.node).kind == "parameter"
+    return work.ops[value.node].kind == "parameter"
 
 
 def _along_one_axis(vector: TensorType, out: TensorType, data: TensorType) -> bool:

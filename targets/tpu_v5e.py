@@ -6,13 +6,13 @@ It fuses as the v4 does. Rates and memories are the vendor's; path prices are th
 
 from __future__ import annotations
 
-from edpc.target import Basis, Memory, Precision, Quantity, Target, Unit
+from edpc.target import Basis, Memory, Quantity, Target, Unit
 from targets.tpu import FITTED, ISCA21, MODIFIERS, PARAMETERS, PRECISIONS, RULES, SETTINGS, assumed, known, sheet
 
 SYSTEM = "Google Cloud TPU v5e system architecture page"
 SCALED = f"v4 figure times 1.4 for one core at 1.5 GHz instead of two at 1.05 GHz; v4: {FITTED}"
 UNPUBLISHED = "no power or energy is published for the v5e; v4 figures with a wide range"
-CLOCK = "known clock of 1.5 GHz"
+CLOCK = "clock of 1.5 GHz"
 
 
 def scaled(name: str) -> Quantity:
@@ -94,12 +94,7 @@ TARGET = Target(
         "array.count": sheet(4, "1", SYSTEM),
     },
     settings=SETTINGS,
-    precisions={
-        **PRECISIONS,
-        "fp8": Precision(
-            "int8", "bf16", "int8", "int8", "fp32", "no fp8 on this TPU: served as int8, the 8-bit format it multiplies"
-        ),
-    },
+    precisions=PRECISIONS,
     rules=RULES,
     modifiers=MODIFIERS,
     notes=("TPU v5e path prices are the v4's scaled by clock and cores, and its power is assumed.",),

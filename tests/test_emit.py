@@ -155,6 +155,23 @@ def test_terminal_output_keeps_markup_as_text() -> None:
     assert "\x1b[1m" in out.getvalue()
 
 
+def test_a_narrow_terminal_leaves_optional_columns_out_and_says_so(report: Report) -> None:
+    from rich.console import Console
+
+    from edpc.emit.terminal import show
+    from edpc.emit.text import document
+
+    shown = {}
+    for width in (80, 200):
+        out = io.StringIO()
+        show(document([report], EmitOptions()), Console(file=out, width=width))
+        assert max(len(line) for line in out.getvalue().splitlines()) <= width
+        shown[width] = out.getvalue()
+    assert "left out for width: " in shown[80]
+    assert "utilization" in shown[80].split("left out for width: ")[1].splitlines()[0]
+    assert "left out" not in shown[200]
+
+
 def test_top_limits_the_tables(report: Report) -> None:
     assert "first 1 of 2" in text_of(report, top=1)
     assert "first 2 of 2" in text_of(report, top=None)

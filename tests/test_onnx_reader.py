@@ -106,7 +106,7 @@ def test_payloads_inside_nodes_functions_and_bodies_are_left_out() -> None:
     function = h.make_function("own", "F", ["a"], ["c"], [constant], [h.make_opsetid("", 20)])
     model = h.make_model(graph, functions=[function])
     before = model.SerializeToString()
-    assert len(before) > 5 * 16384
+    assert len(before) > 4 * 16384
     for trimmed in (read_model(before), strip_model(model)):
         assert trimmed.ByteSize() < 1200
         assert list(trimmed.graph.node[1].attribute[0].tensors[1].dims) == [64, 64]
@@ -169,7 +169,7 @@ def test_every_source_gives_the_same_model(tmp_path: Path) -> None:
         assert read_model(pipe) == expected
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    with subprocess.Popen(["cat", str(path)], stdout=os.open(fifo, os.O_RDWR)):
+    with subprocess.Popen(["sh", "-c", 'cat "$0" > "$1"', str(path), str(fifo)]):
         assert read_model(fifo) == expected
 
 

@@ -189,6 +189,14 @@ def test_totals_and_model(report: Report) -> None:
     assert report.subgraphs[0].arithmetic_intensity == 0.5
 
 
+def test_a_model_is_called_like_its_file() -> None:
+    graph = annotated(name="main_graph")
+    graph.info = replace(graph.info, source="nets/bert.onnx")
+    assert build_report(graph, toy_target()).model.name == "bert"
+    graph.info = replace(graph.info, source="<stdin>")
+    assert build_report(graph, toy_target()).model.name == "main_graph"
+
+
 def test_same_graph_same_bytes() -> None:
     assert build_report(annotated(), toy_target()).to_json() == build_report(annotated(), toy_target()).to_json()
 

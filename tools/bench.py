@@ -18,18 +18,19 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
-
-import onnx
-from onnx import TensorProto, helper
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "models"
-LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
+LIGHT = Path(metadata.distribution("onnx").locate_file("onnx/backend/test/data/light"))  # type: ignore[arg-type]
 EDPC = [sys.executable, "-m", "edpc.cli.main"]
 
+# An installed package is compiled; so must this checkout be, whatever the developer's shell says.
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+
 # Counting MACs with onnx_tool, as its documentation does it, and reading shapes with onnx alone.
-ONNX_TOOL = "import sys, onnx_tool; onnx_tool.model_profile(sys.argv[1], verbose=False)"
+ONNX_TOOL = "import sys, onnx_tool; onnx_tool.model_profile(sys.argv[1])"
 ONNX_ONLY = "import sys, onnx; onnx.shape_inference.infer_shapes(onnx.load(sys.argv[1], load_external_data=False))"
 
 
@@ -49,7 +50,7 @@ class Job:
     def run(self) -> None:
         """Runs once and keeps the least time and the largest resident set."""
         start = time.perf_counter()
-        process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT)
+        process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT, env=ENVIRONMENT)
         assert process.stderr is not None
         said = process.stderr.read().decode(errors="replace")
         _, status, usage = os.wait4(process.pid, 0)
@@ -60,41 +61,9 @@ class Job:
             self.failed = (said.strip().splitlines() or ["no message"])[-1]
 
 
-def inline_weights(path: Path, tensors: int, side: int) -> None:
-    """A chain of matrix products whose weights lie inside the file: tensors * side * side * 4 bytes."""
-    raw = bytes(side * side * 4)
-    weights = [helper.make_tensor(f"w{i}", TensorProto.FLOAT, [side, side], raw, raw=True) for i in range(tensors)]
-    names = ["x", *(f"y{i}" for i in range(tensors))]
-    nodes = [helper.make_node("MatMul", [names[i], f"w{i}"], [names[i + 1]], name=f"mm{i}") for i in range(tensors)]
-    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, side]) for n in (names[0], names[-1])]
-    graph = helper.make_graph(nodes, "inline", ends[:1], ends[1:], weights)
-    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
-
-
-def chain_and_branch(path: Path, operators: int) -> None:
-    """Blocks of seven operators: matmul, bias, relu, then two branches that join in an addition."""
-    weights = [
-        helper.make_tensor("w", TensorProto.FLOAT, [64, 64], bytes(64 * 64 * 4), raw=True),
-        helper.make_tensor("b", TensorProto.FLOAT, [64], bytes(64 * 4), raw=True),
-    ]
-    nodes, x = [], "x"
-    steps = ("MatMul", "Add", "Relu", "Sigmoid", "Tanh", "Mul", "Add")
-    for number in range(operators):
-        step, out = number % 7, f"v{number}"
-        reads = {
-            0: [x, "w"],
-            1: [x, "b"],
-            2: [x],
-            3: [x],
-            4: [f"v{number - 2}"],
-            5: [f"v{number - 2}", x],
-            6: [x, f"v{number - 4}"],
-        }
-        nodes.append(helper.make_node(steps[step], reads[step], [out], name=f"n{number}"))
-        x = out
-    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [32, 64]) for n in ("x", x)]
-    graph = helper.make_graph(nodes, "chain", ends[:1], ends[1:], weights)
-    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+def make(kind: str, path: str, size: int) -> None:
+    """Builds a model in a process of its own: a child's peak memory starts at its parent's, so this one must stay small."""
+    subprocess.run([sys.executable, "-m", "tools.bench_models", kind, path, str(size)], check=True, cwd=ROOT)
 
 
 def jobs(folder: Path, only: str) -> list[Job]:
@@ -108,7 +77,7 @@ def jobs(folder: Path, only: str) -> list[Job]:
         found.append(Job(f"onnx load+infer {model}", [sys.executable, "-c", ONNX_ONLY, path]))
     inline = folder / "inline.onnx"
     if only in "edpc onnx load+infer 1.8 GB inline":
-        inline_weights(inline, 27, 4096)
+        make("inline", str(inline), 27)
     found.append(Job("edpc 1.8 GB inline", [*EDPC, str(inline), "--target", "tpu"], 2.0, 300, "onnx load+infer 1.8 GB inline"))
     found.append(Job("onnx load+infer 1.8 GB inline", [sys.executable, "-c", ONNX_ONLY, str(inline)]))
     llama = SHARED / "llama3_8b.onnx"
@@ -119,7 +88,7 @@ def jobs(folder: Path, only: str) -> list[Job]:
         found.append(Job("onnx load+infer llama3_8b", [sys.executable, "-c", ONNX_ONLY, str(llama)]))
     for operators in (1_000, 10_000, 100_000):
         path = str(folder / f"chain{operators}.onnx")
-        chain_and_branch(Path(path), operators)
+        make("chain", path, operators)
         last = operators == 100_000
         found.append(
             Job(f"edpc chain of {operators:,}", [*EDPC, path, "--target", "tpu"], 30.0 if last else None, 2048 if last else None)

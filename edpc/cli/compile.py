@@ -73,7 +73,13 @@ def _complete_last(names: Iterable[str], incomplete: str) -> list[CompletionItem
 @click.option("--dim", multiple=True, metavar="NAME=N", help="Value of a symbolic dimension.")
 @click.option("--shape", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input.")
 @click.option("--trip-count", multiple=True, metavar="NODE=N", help="How often a loop runs.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A constant or switch: hbm.bandwidth=4.8TB/s.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A constant or switch: hbm.bandwidth=4.8TB/s; h100:KEY=VALUE for one target of several.",
+)
 @click.option("--fusion", type=click.Choice(["on", "off"]), default="on", show_default=True, help="Fuse operators.")
 @click.option(
     "--attribution",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -13,8 +12,8 @@ from typing import Any, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from edpc import __version__
 from edpc.errors import EdpcError
+from edpc.version import __version__
 
 # command: (module, attribute, one line). The default command is the first; it needs no name.
 _COMMANDS = {
@@ -86,12 +85,15 @@ class EdpcGroup(click.Group):
             from edpc.cli.failure import explain
 
             if "--debug" in given:
+                import traceback
+
                 traceback.print_exc()
             _fail(explain(error), error.exit_code if isinstance(error, EdpcError) else 4)
         sys.exit(code if isinstance(code, int) else 0)
 
 
 @click.group(
+    name="edpc",
     cls=EdpcGroup,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "EDPC"},
 )

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-import click
-
 if TYPE_CHECKING:
     from edpc.emit.document import Block
 
@@ -25,9 +23,9 @@ def on_terminal(stream: TextIO) -> bool:
 def write_stdout(data: bytes) -> None:
     """Writes data to stdout; a reader that has gone has seen enough, which is no error."""
     try:
-        stream = click.get_binary_stream("stdout")
-        stream.write(data)
-        stream.flush()
+        sys.stdout.flush()  # text that went before
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
     except BrokenPipeError:
         _reader_gone()
 

@@ -10,8 +10,6 @@ import click
 
 from edpc.errors import UsageError
 
-_NOT_SET_BY_FILE = frozenset({"help", "model"})
-
 
 def read_defaults(ctx: click.Context) -> dict[str, dict[str, Any]]:
     """Defaults of the compile command by parameter name, as click takes them; `edpc.toml` wins over `pyproject.toml`.
@@ -21,8 +19,8 @@ def read_defaults(ctx: click.Context) -> dict[str, dict[str, Any]]:
     Raises:
         UsageError: the file cannot be read, or holds an option that edpc does not have.
     """
-    for path, table in ((Path("edpc.toml"), ()), (Path("pyproject.toml"), ("tool", "edpc"))):
-        content = _read(path)
+    for path, table, mark in ((Path("edpc.toml"), (), b""), (Path("pyproject.toml"), ("tool", "edpc"), b"[tool.edpc")):
+        content = _read(path, mark)
         for key in table:
             content = content.get(key, {}) if isinstance(content, dict) else {}
         if content:
@@ -30,12 +28,15 @@ def read_defaults(ctx: click.Context) -> dict[str, dict[str, Any]]:
     return {}
 
 
-def _read(path: Path) -> Any:
-    import tomllib
-
+def _read(path: Path, mark: bytes) -> Any:
+    """The file's content; nothing where it is absent or does not hold the mark, which is most files of other projects."""
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        data = path.read_bytes()
+        if mark not in data:
+            return {}
+        import tomllib
+
+        return tomllib.loads(data.decode())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:  # a UnicodeDecodeError and a TOMLDecodeError are both ValueErrors
@@ -46,18 +47,28 @@ def _by_parameter(ctx: click.Context, content: Any, path: Path) -> dict[str, Any
     assert isinstance(ctx.command, click.Group)
     command = ctx.command.get_command(ctx, "compile")
     assert command is not None
-    options = {p.name: p for p in command.params if isinstance(p, click.Option) and p.name not in _NOT_SET_BY_FILE}
+    options = {_name(p): p for p in command.params if isinstance(p, click.Option)}
     if not isinstance(content, dict):
         raise UsageError(f"{path}: the settings of edpc must be a table")
     found = {}
     for key, value in content.items():
-        name = key.replace("-", "_")
+        name = key.replace("_", "-")
         if name not in options:
-            close = get_close_matches(name, [str(o) for o in options], 1)
-            hint = f"; did you mean {close[0].replace('_', '-')!r}?" if close else ""
-            raise UsageError(f"{path}: edpc has no option {key!r}{hint}")
-        found[name] = _value(value, options[name].multiple, f"{path}: {key}")
+            close = get_close_matches(name, options, 1)
+            raise UsageError(f"{path}: edpc has no option {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+        option = options[name]
+        given = _value(value, option.multiple, f"{path}: {key}")
+        try:
+            option.type_cast_value(ctx, given)
+        except click.BadParameter as error:
+            raise UsageError(f"{path}: {key}: {error.message}") from None
+        found[str(option.name)] = given
     return found
+
+
+def _name(option: click.Option) -> str:
+    """The long name of an option, without its hyphens."""
+    return max(option.opts, key=len).lstrip("-")
 
 
 def _value(value: Any, multiple: bool, where: str) -> Any:

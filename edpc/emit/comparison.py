@@ -37,9 +37,21 @@ def _totals(reports: Sequence[Report]) -> Table:
         )
         for number, (row, report) in enumerate(zip(comparison.rows, comparison.reports, strict=True))
     )
-    columns = (Column("model", number=False), Column("target", number=False), Column("precision", number=False))
-    headings = ("batch", "energy", "latency", "EDP", "EDP to first", "EDP 90 % interval", "DRAM accesses", "launches")
-    return Table("Totals", (*columns, *map(Column, headings), Column("saved by fusion")), rows)
+    columns = (
+        Column("model", number=False),
+        Column("target", number=False),
+        Column("precision", number=False, optional=True),
+        Column("batch", optional=True),
+        Column("energy"),
+        Column("latency"),
+        Column("EDP"),
+        Column("EDP to first"),
+        Column("EDP 90 % interval", optional=True),
+        Column("DRAM accesses", optional=True),
+        Column("launches", optional=True),
+        Column("saved by fusion", optional=True),
+    )
+    return Table("Totals", columns, rows)
 
 
 def _operators(reports: Sequence[Report], top: int | None) -> Table:

@@ -13,11 +13,19 @@ _GAP = "  "
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: its heading, whether it holds numbers (set flush right), and its width at most."""
+    """A column of a table.
+
+    Attributes:
+        heading: its title.
+        number: whether it holds numbers, which are set flush right and never broken.
+        width: characters at most; longer cells are cut.
+        optional: whether a terminal too narrow for the table may leave it out.
+    """
 
     heading: str
     number: bool = True
     width: int = 48
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

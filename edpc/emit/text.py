@@ -11,7 +11,6 @@ from edpc.emit.ranking import TITLES, Ranked, counts, rank
 from edpc.report import Execution, OperatorReport, Report, SubgraphReport
 from edpc.units import format_quantity
 
-_NAME = Column("name", number=False)
 _OPERATORS_SHOWN = 12  # operators listed inside one subgraph before the rest is summed up
 _NOTES_SHOWN = 12
 
@@ -138,9 +137,20 @@ def _subgraphs(report: Report, ranked: Sequence[Ranked], top: int | None) -> Tab
         for place, r in enumerate(shown, 1)
         for s in (r.subgraph,)
     )
-    headings = ("ops", "energy", "latency", "EDP", f"{metric} share", "cumulative")
-    words = (Column("#"), Column("id", number=False), _NAME, Column("pattern", number=False))
-    columns = (*words, *map(Column, headings), Column("bound by", number=False), Column("utilization"))
+    columns = (
+        Column("#"),
+        Column("id", number=False),
+        Column("name", number=False),
+        Column("pattern", number=False),
+        Column("ops", optional=True),
+        Column("energy", optional=True),
+        Column("latency", optional=True),
+        Column("EDP"),
+        Column(f"{metric} share"),
+        Column("cumulative"),
+        Column("bound by", number=False, optional=True),
+        Column("utilization", optional=True),
+    )
     return Table(title, columns, rows)
 
 
@@ -153,13 +163,20 @@ def _operators(subgraphs: Iterable[SubgraphReport], by_id: dict[str, OperatorRep
             share = sum(op.edp_fraction_of_subgraph for op in rest)
             total = format_quantity(sum(op.edp_js for op in rest), "J*s")
             rows.append((subgraph.id, f"{len(rest)} more", "", "", "", "", "", total, percent(share), ""))
-    headings = ("base EDP", "declared", "modelled", "arch. EDP", "EDP", "of subgraph", "saved by fusion")
-    columns = (Column("id", number=False), Column("operator", number=False), Column("type", number=False))
-    return Table(
-        "Operators inside these subgraphs (declared and modelled architectural modifier)",
-        (*columns, *map(Column, headings)),
-        tuple(rows),
+    columns = (
+        Column("id", number=False),
+        Column("operator", number=False),
+        Column("type", number=False),
+        Column("base EDP", optional=True),
+        Column("declared"),
+        Column("modelled"),
+        Column("arch. EDP", optional=True),
+        Column("EDP"),
+        Column("of subgraph"),
+        Column("saved by fusion", optional=True),
     )
+    title = "Operators inside these subgraphs (declared and modelled architectural modifier)"
+    return Table(title, columns, tuple(rows))
 
 
 def _operator_row(op: OperatorReport) -> tuple[str, ...]:
@@ -195,8 +212,17 @@ def _operator_types(report: Report) -> Table:
         )
         for kind, ops in ordered
     )
-    headings = ("count", "fused", "FLOPs", "energy", "latency", "EDP", "share")
-    return Table("Operator types", (Column("type", number=False), *map(Column, headings)), rows)
+    columns = (
+        Column("type", number=False),
+        Column("count"),
+        Column("fused", optional=True),
+        Column("FLOPs", optional=True),
+        Column("energy", optional=True),
+        Column("latency", optional=True),
+        Column("EDP"),
+        Column("share"),
+    )
+    return Table("Operator types", columns, rows)
 
 
 def _fusion(report: Report) -> Iterator[Block]:

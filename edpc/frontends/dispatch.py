@@ -30,7 +30,7 @@ def load(
     shapes: Mapping[str, Sequence[int]] | None = None,
     trip_count: Mapping[str, int] | None = None,
 ) -> Graph:
-    """The graph of a model: an `.onnx` or `.edp` file, `-` for either on stdin, ONNX bytes or a `ModelProto`, or a graph (copied).
+    """The graph of a model: an `.onnx` or `.edp` file, `-` for either on stdin, ONNX bytes, a `ModelProto`, or a graph (copied).
 
     Args:
         source: the model. A file of another suffix is tried as ONNX.

@@ -121,7 +121,7 @@ def _match_all(partition: Partition, rules: Sequence[Rule], target: Target) -> N
     net, owner = partition.net, partition.owner
     starting: dict[str, list[Pattern]] = {}
     for rule in rules:
-        pattern = Pattern.of(rule)
+        pattern = Pattern.of(rule, rules)
         for kind in rule.stages[0].kinds:
             starting.setdefault(kind, []).append(pattern)
     late_kinds = frozenset[str]().union(*(rule.prologue for rule in rules))
@@ -132,25 +132,31 @@ def _match_all(partition: Partition, rules: Sequence[Rule], target: Target) -> N
             if owner[anchor] != FREE or (net.ops[anchor].kind in late_kinds and not late):
                 continue
             refused: dict[str, Refusal] = {}
+            missed: list[tuple[int, Refusal]] = []
             for pattern in starting.get(net.ops[anchor].kind, ()):
                 rule = pattern.rule
                 if anchor in hopeless[rule.name]:
                     continue
                 grown = attempt(net, target, pattern, anchor, owner, partition.members)
                 members = grown.region.members
+                if grown.is_refused:
+                    missed += ((len(members), no) for no in grown.refusals if grown.matched or grown.passed > 1)
+                    continue
                 for no in grown.refusals:
                     refused.setdefault(no.operator, no)
                 if grown.matched and len(members) > 1 and sum(net.ops[i].kind not in VIEW for i in members) > 1:
                     partition.is_loose = partition.is_loose or grown.region.is_loose
                     inside = {net.names[i] for i in members}
-                    outside = [no for no in refused.values() if no.operator not in inside]
-                    partition.close(members, rule.name, rule.kernel_class, outside[:MOST_REFUSALS])
+                    told = [no for size, no in missed if size > len(members)]
+                    told += (no for no in refused.values() if no.operator not in inside)
+                    partition.close(members, rule.name, rule.kernel_class, told[:MOST_REFUSALS])
                     break
                 if not grown.matched and (grown.starved or len(members) > LARGE):
                     hopeless[rule.name].update(grown.first)
             else:
                 if late or not _reads_free(partition, anchor):
-                    partition.alone(anchor, list(refused.values())[:MOST_REFUSALS])
+                    told = [no for size, no in missed if size > 1]
+                    partition.alone(anchor, (*told, *refused.values())[:MOST_REFUSALS])
 
 
 def _reads_free(partition: Partition, position: int) -> bool:

@@ -18,24 +18,36 @@ ANY_SLOT = ELEMENTWISE | DATA_MOVEMENT
 # How often a rule is grown again without the operators that turned out to read a value others need too.
 ROUNDS = 4
 KEPT_REFUSALS = 16
+# Kinds that only widen a value: better done by its reader, where that can take them as a prologue.
+WIDENING = frozenset({"dequantize"})
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A rule made ready: per stage all its guards, those about readers, and the kinds that may still join from there on."""
+    """A rule made ready.
+
+    Attributes:
+        rule: the rule.
+        guards: per stage, the rule's and the stage's.
+        about_readers: those of them that ask who else reads a value.
+        hopeful: per stage, the kinds that may still join from there on.
+        takers: kinds of readers that may take a widening operator as a prologue, by this rule or another.
+    """
 
     rule: Rule
     guards: tuple[tuple[Guard, ...], ...]
     about_readers: tuple[tuple[Guard, ...], ...]
     hopeful: tuple[frozenset[str], ...]
+    takers: frozenset[str]
 
     @classmethod
-    def of(cls, rule: Rule) -> Pattern:
-        """The rule made ready."""
+    def of(cls, rule: Rule, rules: Iterable[Rule]) -> Pattern:
+        """A rule, one of these rules, made ready."""
         guards = tuple((*rule.guards, *stage.guards) for stage in rule.stages)
         about = tuple(tuple(guard for guard in found if guard.name in ABOUT_READERS) for found in guards)
         later = tuple(frozenset[str]().union(*(stage.kinds for stage in rule.stages[i:])) for i in range(len(rule.stages)))
-        return cls(rule, guards, about, later)
+        takers = frozenset[str]().union(*(s.kinds for r in rules if r.prologue & WIDENING for s in r.stages))
+        return cls(rule, guards, about, later, takers)
 
 
 @dataclass
@@ -46,16 +58,21 @@ class Attempt:
         region: what it grew to. matched: whether all mandatory stages were reached.
         refusals: what guards refused on the way.
         first: members of the first stage.
+        passed: how many mandatory stages were filled.
         starved: it failed for want of operators of a stage's kinds, no guard having refused any.
+        is_refused: a guard refused the anchor; the rest says how far the rule would have come, which tells whether that matters.
+        barred: operators that may not join.
     """
 
     pattern: Pattern
     target: Target
     region: Region
     matched: bool = False
+    passed: int = 0
     starved: bool = False
     refusals: list[Refusal] = field(default_factory=list)
     first: list[int] = field(default_factory=list)
+    is_refused: bool = False
     barred: set[int] = field(default_factory=set)
 
     def refuse(self, candidate: Candidate, why: tuple[str, str]) -> None:
@@ -67,11 +84,11 @@ class Attempt:
         """Grows the region stage by stage; answers (stage, operator, how it reads the region) of what joined.
 
         Args:
-            trusting: whether operators of kinds that may still join are taken to do so, where a guard asks who else reads a value.
+            trusting: whether operators that may still join are taken to do so, where a guard asks who else reads a value.
         """
         joined: list[tuple[int, int, tuple[Read, ...]]] = []
         recent: list[int] = [self.region.anchor]
-        self.matched = False
+        self.matched, self.passed = False, 0
         for number, stage in enumerate(self.pattern.rule.stages):
             have = int(number == 0)
             found = self._sweep(number, stage, recent, stage.at_most - have, trusting)
@@ -81,6 +98,7 @@ class Attempt:
             if have + len(found) < stage.at_least:
                 self.starved = not self.refusals
                 return joined
+            self.passed += stage.at_least > 0
             if found or have:
                 recent = [self.region.anchor] * have + list(found)
         self.matched = True
@@ -123,37 +141,57 @@ class Attempt:
             look(position)
         return joined
 
+    def settle(self) -> None:
+        """Grows the region until nothing in it reads a value that is needed outside although a guard forbids it.
+
+        A guard that asks who else reads a value first trusts that operators of kinds which may still join do; whatever then reads
+        a value that is needed outside after all is barred, and the rule grown again, in the last round without trust. What only
+        widens the group's last value is left to its reader.
+        """
+        start = self.region
+        for number in range(ROUNDS + 1):
+            trusting = number < ROUNDS and any(self.pattern.about_readers)
+            self.region = Region(start.net, start.anchor, start.owner, start.groups)
+            joined = self.grow(trusting)
+            alone = self._widening(joined)
+            if trusting and self.matched:
+                for stage, position, reads in joined:
+                    asked = Candidate(self.region, self.target, position, reads)
+                    if asked.is_sharing() and (why := refusal(self.pattern.about_readers[stage], asked)):
+                        self.refuse(asked, why)
+                        alone.add(position)
+            if not self.matched or not alone:
+                break
+            self.barred |= alone
+        if self.matched:
+            _prologue(self.region, self.pattern.rule.prologue)
+
+    def _widening(self, joined: Iterable[tuple[int, int, tuple[Read, ...]]]) -> set[int]:
+        """Members that widen a value for readers outside, all of which could take them as a prologue."""
+        net = self.region.net
+        return {
+            position
+            for _, position, _ in joined
+            if net.ops[position].kind in WIDENING
+            and all(
+                net.ops[read.consumer].kind in self.pattern.takers and self.region.is_free(read.consumer)
+                for read in net.reads(position)
+            )
+        }
+
 
 def attempt(
     net: Net, target: Target, pattern: Pattern, anchor: int, owner: Sequence[int], groups: Sequence[Sequence[int]]
 ) -> Attempt:
-    """Grows a region from an anchor of the first stage's kinds.
-
-    A guard that asks who else reads a value first trusts that operators of kinds which may still join do; whatever then reads a
-    value that is needed outside after all is barred, and the rule grown again, in the last round without trust.
-    """
+    """Grows a region from an anchor of the first stage's kinds."""
     grown = Attempt(pattern, target, Region(net, anchor, owner, groups))
     candidate = Candidate(grown.region, target, anchor)
-    if why := refusal(pattern.guards[0], candidate):
+    why = refusal(pattern.guards[0], candidate)
+    grown.settle()
+    if why is not None:
+        grown.is_refused = True
+        grown.refusals.clear()
         grown.refuse(candidate, why)
-        return grown
-    for number in range(ROUNDS + 1):
-        trusting = number < ROUNDS and any(pattern.about_readers)
-        joined = grown.grow(trusting)
-        if not (trusting and grown.matched):
-            break
-        alone: dict[int, tuple[str, str]] = {}
-        for stage, position, reads in joined:
-            asked = Candidate(grown.region, target, position, reads)
-            if asked.is_sharing() and (why := refusal(pattern.about_readers[stage], asked)):
-                grown.refuse(asked, why)
-                alone[position] = why
-        if not alone:
-            break
-        grown.barred |= alone.keys()
-        grown.region = Region(net, anchor, owner, groups)
-    if grown.matched:
-        _prologue(grown.region, pattern.rule.prologue)
     return grown
 
 

@@ -55,7 +55,7 @@ def group_members_in_order(subject: Subject) -> Iterator[Violation]:
     """Members stand in an order in which they can run."""
     place = {member: i for group in subject.graph.groups for i, member in enumerate(group.members)}
     index = subject.group_index
-    for producer, consumer in subject.graph.dag.edges:
+    for producer, consumer, _ in subject.graph.flows():
         if producer in index and index[producer] == index.get(consumer) and place[producer] > place[consumer]:
             group = subject.graph.groups[index[producer]]
             yield f"@{group.name}", f"lists {node(consumer)} before {node(producer)}, which it reads"
@@ -69,7 +69,7 @@ def group_convexity(subject: Subject) -> Iterator[Violation]:
     """
     index = subject.group_index
     after: dict[int, set[int]] = {i: set() for i in range(len(subject.graph.groups))}
-    for producer, consumer in subject.graph.dag.edges:
+    for producer, consumer, _ in subject.graph.flows():
         if producer in index and consumer in index and index[producer] != index[consumer]:
             after[index[producer]].add(index[consumer])
     cycle = on_a_cycle(after)
@@ -80,7 +80,7 @@ def group_convexity(subject: Subject) -> Iterator[Violation]:
 def groups_in_order(subject: Subject) -> Iterator[Violation]:
     """Groups stand in an order in which they can run."""
     index = subject.group_index
-    for producer, consumer in subject.graph.dag.edges:
+    for producer, consumer, _ in subject.graph.flows():
         if producer in index and consumer in index and index[producer] > index[consumer]:
             first, second = subject.graph.groups[index[consumer]], subject.graph.groups[index[producer]]
             yield f"@{first.name}", f"stands before @{second.name}, whose results it reads"
@@ -96,7 +96,7 @@ def work_counts(subject: Subject) -> Iterator[Violation]:
         if work is None:
             continue
         counts = (work.macs, work.vector_ops, work.transcendentals, work.rows, work.cols, *work.reads, *work.writes)
-        if any(type(count) is not int or count < 0 for count in counts):
+        if set(map(type, counts)) != {int} or min(counts) < 0:
             yield node(name), f"has work that is not counted in integers from 0: {counts}"
         if len(work.reads) != len(op.inputs):
             yield node(name), f"has work that reads {len(work.reads)} operands of {len(op.inputs)}"
@@ -107,7 +107,7 @@ def work_counts(subject: Subject) -> Iterator[Violation]:
 def contraction_macs(subject: Subject) -> Iterator[Violation]:
     """The multiply-accumulates of the contractions sum to those of the work."""
     for name, op in subject.operators.items():
-        if op.work is not None:
+        if op.work is not None and (op.work.macs or op.work.contractions):
             total = sum(contraction.macs for contraction in op.work.contractions)
             if total != op.work.macs:
                 yield node(name), f"has {op.work.macs} macs in its work and {total} in its contractions"
@@ -169,12 +169,14 @@ def _bad_kernel(who: str, kernel: Kernel) -> Iterator[Violation]:
             yield who, f"has {figure} = {getattr(kernel, figure)!r}"
 
 
-FACT_RULES: tuple[Check, ...] = (
+GROUP_RULES: tuple[Check, ...] = (
     group_names,
     group_partition,
     group_members_in_order,
     group_convexity,
     groups_in_order,
+)
+FACT_RULES: tuple[Check, ...] = (
     work_counts,
     contraction_macs,
     finite_costs,

@@ -65,12 +65,17 @@ class Graph:
 
     def op(self, name: str) -> Operator:
         """The operator of that name."""
-        op: Operator = self.dag.nodes[name]["op"]
+        # Here and below: networkx's dictionaries, which its types do not show; its views take five times as long.
+        op: Operator = self.dag._node[name]["op"]  # type: ignore[attr-defined]
         return op
 
     def annotate(self, name: str, **facts: Any) -> None:
         """Replaces fields of the operator; a field that does not exist is a TypeError."""
         self.dag.nodes[name]["op"] = replace(self.op(name), **facts)
+
+    def exchange(self, name: str, op: Operator) -> None:
+        """Puts another operator in the place of one with the same operands."""
+        self.dag.nodes[name]["op"] = op
 
     def rewire(self, name: str, operands: Sequence[Value]) -> None:
         """Gives the operator other operands and the input types that follow from them."""
@@ -92,25 +97,26 @@ class Graph:
         """The values the operator reads, by slot."""
         found = [
             (slot, Value(producer, result))
-            for producer in self.dag.predecessors(name)
-            for result, slot in self.flow(producer, name).links
+            for producer, data in self.dag._pred[name].items()  # type: ignore[attr-defined]
+            for result, slot in data["flow"].links
         ]
         return tuple(value for _, value in sorted(found))
 
     def uses(self, name: str) -> Iterator[Use]:
         """Every use of the operator's results, consumers in insertion order."""
-        for consumer in self.dag.successors(name):
-            for result, slot in self.flow(name, consumer).links:
+        for consumer, data in self.dag._succ[name].items():  # type: ignore[attr-defined]
+            for result, slot in data["flow"].links:
                 yield Use(consumer, slot, result)
 
     def flows(self) -> Iterator[tuple[str, str, Flow]]:
         """Every edge as (producer, consumer, payload), producers in insertion order."""
-        flows: Iterator[tuple[str, str, Flow]] = iter(self.dag.edges(data="flow"))
-        return flows
+        for producer, consumers in self.dag._succ.items():  # type: ignore[attr-defined]
+            for consumer, data in consumers.items():
+                yield producer, consumer, data["flow"]
 
     def flow(self, producer: str, consumer: str) -> Flow:
         """The payload of an edge."""
-        flow: Flow = self.dag.edges[producer, consumer]["flow"]
+        flow: Flow = self.dag._succ[producer][consumer]["flow"]  # type: ignore[attr-defined]
         return flow
 
     def type_of(self, value: Value) -> TensorType:
@@ -120,7 +126,7 @@ class Graph:
     def order(self) -> list[str]:
         """Names in topological order; among ready operators the one inserted first comes first."""
         index = {name: i for i, name in enumerate(self.dag)}
-        if all(index[p] < index[c] for p, c in self.dag.edges):
+        if all(index[producer] < index[consumer] for producer, consumer, _ in self.flows()):
             return list(self.dag)
         return list(nx.lexicographical_topological_sort(self.dag, key=index.__getitem__))
 
@@ -170,7 +176,7 @@ class Graph:
         self.dag.graph["estimate"] = estimate
 
     def become(self, other: Graph) -> None:
-        """Takes over the operators of another graph, which passes that rebuild in topological order fill; facts of the whole stay."""
+        """Takes over the operators of another graph, which passes that rebuild in order fill; facts of the whole stay."""
         whole = self.dag.graph
         self.dag = other.dag
         self.dag.graph.clear()

@@ -33,10 +33,12 @@ class Subject:
     def links(self) -> dict[str, list[tuple[int, str, int]]]:
         """By consumer: (slot, producer, result) of each link, sorted by slot."""
         found: dict[str, list[tuple[int, str, int]]] = {name: [] for name in self.operators}
-        for producer, consumer in self.graph.dag.edges:
-            found[consumer] += [(slot, producer, result) for result, slot in self.graph.flow(producer, consumer).links]
+        for producer, consumer, flow in self.graph.flows():
+            for result, slot in flow.links:
+                found[consumer].append((slot, producer, result))
         for links in found.values():
-            links.sort()
+            if len(links) > 1:
+                links.sort()
         return found
 
     @cached_property

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from edpc.machine.compose import kernel_sum
 from edpc.machine.model import Constants
 from edpc.machine.table import Floats, KernelTable, Names
 from edpc.target import Target, Unit
@@ -115,15 +116,10 @@ def utilization(table: KernelTable, target: Target, constants: Constants, latenc
     Returns:
         Shape (..., g).
     """
-    g = len(table.group)
     work = {"matrix": 2.0 * table.macs, "vector": table.vector_ops, "special": table.transcendentals}
-    flops = np.stack([np.bincount(table.kernel, w, g) for w in work.values()])
-    most = np.argmax(flops, axis=0)
-    busy: Floats = np.zeros(g)
+    most = np.argmax(np.stack([kernel_sum(table, amount) for amount in work.values()]), axis=0)
+    busy: Floats = np.zeros(len(table.group))
     for number, (unit, amount) in enumerate(work.items()):
         seconds = amount / per_row(target, constants, unit, "rate", table.precision)
-        rows = np.where((most == number)[table.kernel], seconds, 0.0)
-        flat = rows.reshape(-1, rows.shape[-1])
-        busy = busy + np.stack([np.bincount(table.kernel, row, g) for row in flat]).reshape(*rows.shape[:-1], g)
-    result: Floats = busy / np.where(latency > 0.0, latency, 1.0)
-    return result
+        busy = busy + kernel_sum(table, np.where((most == number)[table.kernel], seconds, 0.0))
+    return np.minimum(busy / np.where(latency > 0.0, latency, 1.0), 1.0)

@@ -31,7 +31,7 @@ class KernelTable:
         on_chip_bytes: traffic between operators of the same kernel (writes and reads).
         accesses: activation tensors that cross the border (reads plus writes), charged like their bytes.
         free: operators that move and compute nothing (views).
-        operators: the payloads themselves, for plans that choose by shape or attribute (layouts, kernels); never read in `evaluate`.
+        operators: the payloads, for plans that choose by shape or attribute (layouts, kernels); never read in `evaluate`.
     Per contraction, shape (c,):
         owner: row of its operator. batch, m, n, k, steps: its iteration space.
     Per kernel, shape (g,):

@@ -64,7 +64,8 @@ def uncertainty(model: CostModel, table: KernelTable, target: Target, plan: Any)
     if len(table.names) > _MOST_OPERATORS:
         table = _sample(table)
         plan = model.plan(table, target)
-        here = tuple(float(total) for total in totals(model, table, target, nominal, plan))
+        part_j, part_s = totals(model, table, target, nominal, plan)
+        here = float(part_j), float(part_s)
     ranged = {key: q for key, q in known.items() if q.range is not None and q.range[0] < q.range[1]}
     nudged = [key for key, q in known.items() if q.value != 0.0]
     draws = DRAWS if ranged else 0

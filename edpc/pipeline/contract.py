@@ -19,7 +19,7 @@ _FIELDS = {Fact.WORK: ("work",), Fact.COST: ("cost", "separate"), Fact.SHARES: (
 
 def facts_in(graph: Graph) -> frozenset[Fact]:
     """The facts that the graph's own records show."""
-    operators = [graph.op(name) for name in graph.dag if graph.op(name).is_compute]
+    operators = [op for op in map(graph.op, graph.dag) if op.is_compute]
     if not operators:
         return frozenset(Fact) - INVISIBLE
     shown = {

@@ -107,7 +107,7 @@ def run_pipeline(
     """The graph is as the pipeline leaves it, changed in place; answers what each pass did.
 
     Args:
-        graph: verified before it is handed over.
+        graph: from a frontend or a text; verified before the first pass.
         pipeline: its text or its elements.
         ctx: what the passes share; a fresh one without a target where it is None.
         instrumentation: verification, printing and dumping; the default verifies and prints nothing.
@@ -116,6 +116,7 @@ def run_pipeline(
     Raises:
         UsageError: the pipeline does not parse or its contract does not hold; nothing has run. Or a pass raised it.
         ModelError: a pass raised it.
+        VerifyError: the graph did not verify before anything ran.
         PassError: a pass failed, or left a graph that does not verify; carries a reproducer.
     """
     elements = parse_pipeline(pipeline) if isinstance(pipeline, str) else tuple(pipeline)
@@ -138,6 +139,8 @@ class _Run:
         self.have |= facts_in(self.graph)
         check_contract(self.elements, self.have)
         self.ctx.invalidate()
+        if self.around.verify:
+            verify(self.graph, self.around.kinds)
         self._dump("input")
         for i, element in enumerate(self.elements):
             if isinstance(element, Fixpoint):
@@ -192,7 +195,7 @@ class _Run:
         if not changed and not before.same(self.graph):
             raise self._failure(f"pass {each.name} says that it changed nothing, and changed the graph", before, rest)
         try:
-            verify(self.graph, self.around.kinds)
+            verify(self.graph, self.around.kinds, since=before)
         except VerifyError as error:
             raise self._failure(f"pass {each.name} left an invalid graph: {error}", before, rest) from error
         missing = each.produces - INVISIBLE - facts_in(self.graph)

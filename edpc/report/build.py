@@ -6,8 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
-from edpc import __version__
 from edpc.errors import UsageError, VerifyError
 from edpc.ir import Cost, Estimate, Graph, Group, Kernel, Operator, Share, Work
 from edpc.operators import KINDS, Family
@@ -32,6 +32,7 @@ from edpc.report.records import (
     UnknownOperator,
 )
 from edpc.target import Target
+from edpc.version import __version__
 
 _PARTS = 4  # operators named in a subgraph's name before it is cut short
 _COST_FIELDS = tuple(field.name for field in fields(Cost))
@@ -242,7 +243,7 @@ def _is_known(op: Operator) -> bool:
 
 def _model(graph: Graph, rows: Sequence[_Row]) -> Model:
     return Model(
-        name=_clean(graph.name),
+        name=_clean(_model_name(graph)),
         format=graph.info.format,
         inputs=tuple(_inputs(graph)),
         num_operators=len(rows),
@@ -250,6 +251,12 @@ def _model(graph: Graph, rows: Sequence[_Row]) -> Model:
         macs=sum(row.work.macs for row in rows),
         parameters=graph.info.parameters,
     )
+
+
+def _model_name(graph: Graph) -> str:
+    """The file's name, which tells networks apart better than an exporter's `main_graph`; the graph's where there is no file."""
+    source = graph.info.source
+    return Path(source).stem if source and not source.startswith("<") else graph.name
 
 
 def _inputs(graph: Graph) -> Iterator[ModelInput]:
@@ -271,9 +278,18 @@ def _totals(total: Cost, fused: Execution, estimate: Estimate) -> Totals:
         launches=fused.launches,
         energy_by_component=EnergyByComponent(total.compute_j, total.on_chip_j, total.dram_j, total.static_j, total.overhead_j),
         latency_by_component=LatencyByComponent(total.compute_s, total.memory_s, total.overhead_s),
-        interval=Interval(estimate.energy_j, estimate.latency_s, estimate.edp_js),
+        interval=Interval(
+            _around(estimate.energy_j, fused.energy_j),
+            _around(estimate.latency_s, fused.latency_s),
+            _around(estimate.edp_js, fused.edp_js),
+        ),
         assumed_fraction=estimate.assumed_fraction,
     )
+
+
+def _around(interval: tuple[float, float], value: float) -> tuple[float, float]:
+    """The interval, which holds the value also where the two were summed in another order."""
+    return min(interval[0], value), max(interval[1], value)
 
 
 def _fusion(fused: Execution, total: Cost, rows: Sequence[_Row]) -> Fusion:

@@ -124,8 +124,8 @@ def _biases(site: Site, slot: int, q: Value) -> tuple[Value | None, ...]:
     if bias is None:
         return (None, None, None)
     width = shape_of(site, q, 3)[2]
-    total = site.type_of(bias).dims()[0] if site.type_of(bias).is_static else None
-    last = None if total is None or width is None else total - 2 * width
+    (total,) = shape_of(site, bias, 1)
+    last = None if total is None or width is None or total < 2 * width else total - 2 * width
     return split(site, bias, (width, width, last), 0, "bias_split")
 
 

@@ -193,7 +193,7 @@ def _skip_norm(site: Site, kind: str, weights: tuple[int, ...], bias: int) -> No
 def simplified_layer_norm(site: Site) -> None:
     """`SimplifiedLayerNormalization`: root-mean-square normalisation; result 1 is the inverse root."""
     axis = o.from_front(int(site.attributes.get("axis", -1)), o.rank_of(site))
-    _norm(site, "rms_norm", site.values((0, 1)), range(2), axis)
+    _norm(site, "rms_norm", [site.value(0), *site.values((1,))], range(2), axis)
 
 
 def _norm(site: Site, kind: str, operands: list[Value], results: range, axis: int) -> None:
@@ -254,13 +254,22 @@ def group_norm(site: Site) -> None:
 # --- com.microsoft: contractions with something after them ------------------------------------------------------
 
 
+def _activation(site: Site) -> str:
+    return str(site.attributes.get("activation", ""))
+
+
+def _part(site: Site, name: str, more: bool = False) -> str:
+    """The contraction's part of the node; nothing where it is all of it."""
+    return name if more or _activation(site) else ""
+
+
 def fused_conv(site: Site) -> None:
     """`FusedConv` and the NCHWc `Conv`: convolution, sum with operand 3, activation."""
     operands = [site.value(slot, slot == 1) for slot in range(3) if site.has(slot)]
-    x = site.emit("conv", operands, (site.result_type(0),), "conv", **o.convolution(site))
+    x = site.emit("conv", operands, (site.result_type(0),), _part(site, "conv", site.has(3)), **o.convolution(site))
     if site.has(3):
         x = combine(site, "add", x, site.value(3), "sum")
-    site.bind(0, activate(site, x, str(site.attributes.get("activation", ""))))
+    site.bind(0, activate(site, x, _activation(site)))
 
 
 def fused_gemm(site: Site) -> None:
@@ -268,8 +277,8 @@ def fused_gemm(site: Site) -> None:
     operands = [site.value(slot, slot < 2) for slot in range(3) if site.has(slot)]
     biased = len(operands) > 2
     operands += site.scales((3, 4, 5))
-    x = site.emit("matmul", operands, (site.result_type(0),), "gemm", **o.gemm(site), addend=biased)
-    site.bind(0, activate(site, x, str(site.attributes.get("activation", ""))))
+    x = site.emit("matmul", operands, (site.result_type(0),), _part(site, "gemm"), **o.gemm(site), addend=biased)
+    site.bind(0, activate(site, x, _activation(site)))
 
 
 def gemm_fast_gelu(site: Site) -> None:
@@ -292,5 +301,5 @@ def fused_matmul(site: Site) -> None:
             # [.., M, B, K] is stored as [M, B.., K]: the first axis becomes the second last.
             value = transpose(site, value, (*range(1, rank - 1), 0, rank - 1), "a_batch" if slot == 0 else "b_batch")
         operands.append(value)
-    x = site.emit("matmul", operands, (site.result_type(0),), "matmul", **o.gemm(site))
-    site.bind(0, activate(site, x, str(site.attributes.get("activation", ""))))
+    x = site.emit("matmul", operands, (site.result_type(0),), _part(site, "matmul"), **o.gemm(site))
+    site.bind(0, activate(site, x, _activation(site)))

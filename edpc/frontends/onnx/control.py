@@ -170,7 +170,9 @@ def _scan(typer: Typer, index: int, node: Node, types: Sequence[Type | None], sc
     # Opset 8 has the sequence lengths as first operand and a batch axis before everything.
     batched = typer.opsets[""] < 9
     operands = list(types[1:]) if batched else list(types)
-    scanned = min(int(attributes.get("num_scan_inputs", 1)), len(operands))
+    scanned = int(attributes.get("num_scan_inputs", 1))
+    if not 0 <= scanned <= len(operands):
+        raise ValueError(f"it scans {scanned} of {len(operands)} operands")
     state, inputs = operands[: len(operands) - scanned], operands[len(operands) - scanned :]
     axes = [1] * scanned if batched else list(attributes.get("scan_input_axes") or [0] * scanned)
     batch: int | None = None

@@ -75,7 +75,7 @@ def view(site: Site, value: Value, shape: Shape | None, part: str) -> Value:
 
 def is_free_permutation(shape: Shape | None, perm: Sequence[int]) -> bool:
     """Whether a transpose leaves the elements where they are: the axes longer than one keep their order."""
-    if shape is None:
+    if shape is None or sorted(perm) != list(range(len(shape))):
         return False
     moved = [axis for axis in perm if shape[axis] != 1]
     return moved == sorted(moved)
@@ -116,8 +116,8 @@ def concat(site: Site, values: Sequence[Value], axis: int, part: str) -> Value:
     """The values joined along an axis."""
     types = [site.type_of(value) for value in values]
     shape: Shape | None = None
-    if all(t.shape is not None for t in types):
-        dims = [t.shape for t in types if t.shape is not None]
+    dims = [t.shape for t in types if t.shape is not None and len(t.shape) > axis]
+    if len(dims) == len(types):
         shape = (*dims[0][:axis], plus(*(d[axis] for d in dims)), *dims[0][axis + 1 :])
     return site.emit("concat", tuple(values), (TensorType(types[0].dtype, shape),), part, axis=axis)
 

@@ -331,9 +331,10 @@ def fold(operator: str, call: Call) -> list[Array] | None:
 
 def partial_shape(kind: TensorType, attributes: dict[str, Any]) -> Partial | None:
     """What `Shape` says of a tensor of known rank with unknown dimensions."""
-    if kind.shape is None:
+    start, end = attributes.get("start", 0), attributes.get("end")
+    if kind.shape is None or type(start) is not int or not isinstance(end, int | None):
         return None
-    part = kind.shape[slice(attributes.get("start", 0), attributes.get("end"))]
+    part = kind.shape[start:end]
     return Partial(np.array([d or 0 for d in part], np.int64), np.array([d is not None for d in part], bool))
 
 
@@ -356,7 +357,10 @@ def fold_partial(operator: str, call: Call) -> Partial | None:
 
 
 def _partial_arithmetic(operator: str, call: Call) -> Partial | None:
-    known = np.logical_and(*(_known(value) for value in call.inputs))
+    try:
+        known = np.logical_and(*(_known(value) for value in call.inputs))
+    except ValueError:
+        return None
     # Unknown elements stand as one, so that a division by them does not fail.
     operands = [np.where(_known(value), _data(value), 1) for value in call.inputs]
     data = fold(operator, _with_inputs(call, operands))

@@ -12,7 +12,7 @@ from edpc.frontends.onnx.contrib_shapes import CONTRIB_RULES
 from edpc.frontends.onnx.fold import Partial
 from edpc.frontends.onnx.rules import CHECKS, PARTIAL_RULES, STANDARD_RULES, NoRuleError, Rule, Site
 from edpc.frontends.onnx.values import Type, attribute_values, checked_shape, from_proto, to_proto, to_tensor
-from edpc.ir.types import FLOAT_DTYPES, TensorType
+from edpc.ir.types import DTYPE_BITS, FLOAT_DTYPES, TensorType
 
 # Above every version of every domain.
 _NEWEST = 2**31 - 1
@@ -32,9 +32,8 @@ _VALUE_FREE = frozenset({
 
 # What a rule or a schema raises on operands it cannot take.
 CONTRADICTIONS = (
-    onnx.shape_inference.InferenceError,
-    onnx.checker.ValidationError,
-    *(ValueError, TypeError, IndexError, KeyError, ZeroDivisionError, OverflowError),
+    *(onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError),
+    *(ValueError, TypeError, IndexError, KeyError, AttributeError, ZeroDivisionError, OverflowError),
 )
 
 
@@ -164,18 +163,31 @@ class Inferrer:
         try:
             return run(types)
         except onnx.checker.ValidationError:
-            # Models run operators in formats that the standard's version of them does not list (bf16 convolutions, for one).
+            # Models run operators in formats that the standard's version of them does not list (bf16 convolutions, for one), and
+            # what follows an unknown operator has a guessed type. Shapes do not depend on either.
             low = next((kind.dtype for kind in types if isinstance(kind, TensorType) and kind.dtype in _NARROW), "")
-            if not low:
-                raise
-            return [_retyped(kind, "fp32", low) for kind in run([_retyped(kind, None, "fp32") for kind in types])]
+            results = run(_allowed(schema, types))
+            return [
+                _retyped(kind, low) if low and isinstance(kind, TensorType) and kind.dtype == "fp32" else kind for kind in results
+            ]
 
 
-def _retyped(kind: Type | None, before: str | None, after: str) -> Type | None:
-    """The type with its element type replaced if it is `before`; by default, if it is a narrow float."""
-    if not isinstance(kind, TensorType) or not (kind.dtype == before if before else kind.dtype in _NARROW):
-        return kind
-    return TensorType(after, kind.shape)
+def _retyped(kind: Type, dtype: str) -> Type:
+    return TensorType(dtype, kind.shape) if isinstance(kind, TensorType) else kind
+
+
+def _allowed(schema: onnx.defs.OpSchema, types: Sequence[Type | None]) -> list[Type | None]:
+    """The operand types with element types that agree where the schema wants that, narrow floats as fp32."""
+    agreed: dict[str, str] = {}
+    result: list[Type | None] = []
+    for slot, kind in enumerate(types):
+        if isinstance(kind, TensorType) and schema.inputs:
+            formal = schema.inputs[min(slot, len(schema.inputs) - 1)].type_str
+            fixed = formal.removeprefix("tensor(").removesuffix(")")
+            dtype = agreed.setdefault(formal, fixed if fixed in DTYPE_BITS else kind.dtype)
+            kind = _retyped(kind, "fp32" if dtype in _NARROW else dtype)
+        result.append(kind)
+    return result
 
 
 def _key(value: Any) -> Any:

@@ -172,12 +172,12 @@ def _pads(site: Site, kernel: tuple[int, ...] | None, spatial: int | None) -> tu
     if mode == "VALID":
         return (0,) * (2 * spatial)
     shape = site.type(0).shape
-    if shape is None or kernel is None or None in shape[2:]:
-        return None
     strides = given.get("strides") or (1,) * spatial
     dilations = given.get("dilations") or (1,) * spatial
+    if shape is None or kernel is None or None in shape[2:] or 0 in strides:
+        return None
     before, after = [], []
-    for size, k, stride, dilation in zip(shape[2:], kernel, strides, dilations, strict=True):
+    for size, k, stride, dilation in zip(shape[2:], kernel, strides, dilations, strict=False):
         assert size is not None
         total = max((-(-size // stride) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
         small, large = total // 2, total - total // 2
@@ -191,7 +191,7 @@ def recurrent(site: Site) -> Options:
     directions = 2 if site.attributes.get("direction", "forward") == "bidirectional" else 1
     options: Options = {"directions": directions, "layout": int(site.attributes.get("layout", 0))}
     hidden = site.attributes.get("hidden_size")
-    if hidden is None and site.has(2) and (shape := site.type(2).shape) is not None:
+    if hidden is None and site.has(2) and (shape := site.type(2).shape):
         hidden = shape[-1]
     if hidden is not None:
         options["hidden_size"] = int(hidden)

@@ -265,9 +265,8 @@ def _bind_batch(batch: int, wanted: dict[str, tuple[Dim, ...]], shapes: Mapping[
         raise UsageError("no input of the model has a leading dimension that --batch could set")
     if isinstance(leading, str):
         if bound.symbols.setdefault(leading, batch) != batch:
-            raise UsageError(
-                f"--batch {batch} and --dim {printable(leading)}={bound.symbols[leading]} set one dimension; give one of them"
-            )
+            other = f"{printable(leading)}={bound.symbols[leading]}"
+            raise UsageError(f"--batch {batch} and --dim {other} set the same dimension; give one of them")
         return
     for name, dims_of in wanted.items():
         if dims_of and name not in shapes and dims_of[0] == leading:

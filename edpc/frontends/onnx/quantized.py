@@ -90,6 +90,19 @@ def dynamic_matmul(site: Site) -> None:
     )
 
 
+def dynamic_lstm(site: Site) -> None:
+    """`DynamicQuantizeLSTM`: int8 weights [D, I, 4H] and [D, H, 4H], transposed against those of LSTM."""
+    weights = []
+    for slot in (1, 2):
+        stored = site.type(slot)
+        shape = (
+            (stored.shape[0], stored.shape[2], stored.shape[1]) if stored.shape is not None and len(stored.shape) == 3 else None
+        )
+        weights.append(packed_weight(site, slot, TensorType(stored.dtype, shape)))
+    operands = [site.value(0), *weights, *site.values(range(3, 8)), *site.scales(range(8, 12))]
+    site.emit_results("lstm", operands, **o.recurrent(site), compute_precision=INT8)
+
+
 def matmul_n_bits(site: Site) -> None:
     """`MatMulNBits`, `MatMulBnb4`: a float activation by a weight [K, N] packed in a few bits, with scales per block.
 
@@ -113,8 +126,8 @@ def gather_block_quantized(site: Site) -> None:
     """`GatherBlockQuantized`: rows of a packed table, dequantised."""
     bits = int(site.attributes.get("bits", 4))
     shape = site.type(0).shape
-    packed = site.type(0).dtype in ("uint8", "int8") and bits < 8
-    if packed and shape is not None:
+    packed = site.type(0).dtype in ("uint8", "int8") and 0 < bits < 8
+    if packed and shape:
         shape = (*shape[:-1], times(shape[-1], 8 // bits))
     stored = TensorType(_PACKED_DTYPES.get(bits, "int8") if packed else site.type(0).dtype, shape)
     table = packed_weight(site, 0, stored)

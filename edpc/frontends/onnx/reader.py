@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edpc.errors import ModelError
@@ -57,24 +58,24 @@ def read_model(source: str | os.PathLike[str] | bytes | BinaryIO, *, name: str =
 
 
 def strip_model(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of the model without the payload of large tensors; the given one stays as it is."""
+    """A copy of the model without the payload of large tensors; the given one stays as it is.
+
+    Raises:
+        ModelError: graphs nest too deep to be copied.
+    """
     import onnx
 
     copy = onnx.ModelProto()
-    for field, value in model.ListFields():
-        if field.name == "graph":
-            _copy_graph(value, copy.graph, 0)
-        elif field.name == "functions":
-            for function in value:
-                target = copy.functions.add()
-                for part, content in function.ListFields():
-                    if part.name == "node":
-                        for node in content:
-                            _copy_node(node, target.node.add(), 0)
-                    else:
-                        _copy_field(target, part, content)
-        elif field.name != "training_info":
-            _copy_field(copy, field, value)
+    try:
+        for field, value in model.ListFields():
+            if field.name == "graph":
+                _copy_graph(value, copy.graph, 0)
+            elif field.name == "functions":
+                _copy_functions(value, copy)
+            elif field.name != "training_info":
+                _copy_field(copy, field, value)
+    except _protobuf_error():
+        raise ModelError(f"the model nests graphs more than {MAX_GRAPH_DEPTH} deep; flatten it") from None
     return copy
 
 
@@ -111,7 +112,6 @@ def _map(stream: Any, label: str) -> onnx.ModelProto:
 
 def _parse(data: bytes | mmap.mmap, label: str) -> onnx.ModelProto:
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     if not len(data):
         raise ModelError(f"{label} is empty; {_MEND}")
@@ -127,11 +127,18 @@ def _parse(data: bytes | mmap.mmap, label: str) -> onnx.ModelProto:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(trimmed)
-    except DecodeError:
+    except _protobuf_error():
         raise ModelError(_not_onnx(head, label, "a field is damaged or graphs nest too deep")) from None
     if not model.HasField("graph"):
         raise ModelError(_not_onnx(head, label, "it holds no graph"))
     return model
+
+
+def _protobuf_error() -> type[Exception]:
+    from google.protobuf.message import Error  # type: ignore[import-untyped]
+
+    kind: type[Exception] = Error
+    return kind
 
 
 def _not_onnx(head: bytes, label: str, reason: str) -> str:
@@ -156,6 +163,17 @@ def _copy_field(target: Any, field: Any, value: Any) -> None:
         setattr(target, field.name, value)
     else:
         getattr(target, field.name).CopyFrom(value)
+
+
+def _copy_functions(functions: Iterable[onnx.FunctionProto], target: onnx.ModelProto) -> None:
+    for function in functions:
+        copy = target.functions.add()
+        for field, value in function.ListFields():
+            if field.name == "node":
+                for node in value:
+                    _copy_node(node, copy.node.add(), 0)
+            else:
+                _copy_field(copy, field, value)
 
 
 def _copy_graph(graph: onnx.GraphProto, target: onnx.GraphProto, depth: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -76,9 +77,8 @@ class Scope:
         self.table = table
         self.outer = outer
         self.entries: dict[str, Entry] = {}
-        names = [node.name for node in typed.nodes]
-        seen: set[str] = set()
-        self._shared_names = {name for name in names if name in seen or seen.add(name)}  # type: ignore[func-returns-value]
+        uses = Counter(node.name for node in typed.nodes)
+        self._shared_names = {name for name, count in uses.items() if count > 1}
 
     def find(self, name: str) -> Entry:
         """What the name stands for.
@@ -236,7 +236,13 @@ class Site:
         return slot < len(self.inputs) and self.inputs[slot] != ""
 
     def entry(self, slot: int) -> Entry:
-        """What the operand in that slot stands for."""
+        """What the operand in that slot stands for.
+
+        Raises:
+            ModelError: it is absent although the operator needs it.
+        """
+        if not self.has(slot):
+            raise ModelError(f"node {self.stem!r} ({operator_type(self.node)}) lacks operand {slot}; the model is invalid")
         return self.scope.find(self.inputs[slot])
 
     def value(self, slot: int, stored: bool = False) -> Value:

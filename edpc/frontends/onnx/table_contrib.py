@@ -50,7 +50,7 @@ CONTRIB: dict[str, Lowering] = {
     "TransposeMatMul": c.fused_matmul,
     # quantised
     "DequantizeLinear": Row("dequantize"),
-    "DynamicQuantizeLSTM": Row("lstm", None, o.both(o.recurrent, o.fixed(compute_precision="int8"))),
+    "DynamicQuantizeLSTM": q.dynamic_lstm,
     "DynamicQuantizeMatMul": q.dynamic_matmul,
     "GatherBlockQuantized": q.gather_block_quantized,
     "MatMulBnb4": q.matmul_n_bits,
@@ -79,7 +79,6 @@ CONTRIB: dict[str, Lowering] = {
     "ExpandDims": Row("reshape", (0,)),
     "GatherND": Row("gather_nd"),
     "GridSample": Row("grid_sample", None, o.keep(mode="linear")),
-    "Inverse": Row("det"),
     "NhwcConv": c.fused_conv,
     "NhwcFusedConv": c.fused_conv,
     "NhwcMaxPool": Row("max_pool", None, o.pooling),

@@ -146,7 +146,10 @@ class Typer:
         values = [scope.value_of(name) if name else None for name in node.inputs]
         results: list[Type | None]
         if operator in control.OPERATORS and not domain:
-            results = control.OPERATORS[operator](self, index, node, types, scope, where)
+            try:
+                results = control.OPERATORS[operator](self, index, node, types, scope, where)
+            except CONTRADICTIONS as error:
+                raise ModelError(f"{where}: {self._contradiction(node.proto, types, error)}") from None
         elif trusted and all(name and is_static(declared.get(name)) for name in node.outputs):
             results = [declared[name] for name in node.outputs]
         else:
@@ -155,7 +158,7 @@ class Typer:
             if name:
                 kind = _merged(results[slot] if slot < len(results) else None, declared.get(name))
                 scope.types[name] = kind if kind is not None else TensorType(_guess(types), None)
-        if not domain and operator in FOLDERS:
+        if operator in FOLDERS and not domain and node.outputs:
             self._fold(index, node, types, values, scope)
 
     def _constant(self, node: Node, scope: Scope, where: str) -> None:
@@ -233,7 +236,7 @@ class Typer:
             return
         for name in node.outputs:
             kind = scope.types.get(name)
-            if name and not (isinstance(kind, TensorType) and kind.is_static and kind.numel <= MAX_FOLDED_ELEMENTS):
+            if name and (not isinstance(kind, TensorType) or (kind.is_static and kind.numel > MAX_FOLDED_ELEMENTS)):
                 return
         tensors = [kind if isinstance(kind, TensorType) else None for kind in types]
         call = Call(values, attribute_values(node.proto), self.opsets[""], tensors, len(node.outputs))
