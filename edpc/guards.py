@@ -67,9 +67,9 @@ def row_fits(candidate: Candidate, argument: Argument) -> str | None:
     work = candidate.op.work
     if work is None or not work.cols or not candidate.op.inputs:
         return None
-    constants = candidate.target.quantities()
-    key = f"{argument}.tile_capacity" if f"{argument}.tile_capacity" in constants else f"{argument}.capacity"
-    capacity = constants[key].value
+    target = candidate.target
+    tile = target.parameters.get(f"{argument}.tile_capacity")
+    capacity = (tile or next(memory.capacity for memory in target.memories if memory.name == argument)).value
     row = work.cols * DTYPE_BITS[candidate.op.inputs[0].dtype] / 8
     if row > capacity:
         return f"a row of %{candidate.name} is {row:.0f} B and {argument} holds {capacity:.0f} B"

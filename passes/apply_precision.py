@@ -10,7 +10,7 @@ from edpc.ir import Graph, Location, Operator, TensorType, Value, attributes
 from edpc.ir.rebuild import Rebuild
 from edpc.operators import CONTRACTION, RECURRENT
 from edpc.pipeline.base import Fact, Pass, PassContext
-from edpc.serving import WIDE_FLOATS, Form, arithmetic, forms, own_precision, retyped, row_scales, served_as
+from edpc.serving import FLOAT_ARITHMETIC, WIDE_FLOATS, Form, arithmetic, forms, own_precision, retyped, row_scales, served_as
 from edpc.target import Precision, Target
 
 # Contractions that take the scales of a quantised operand as a trailing one; the attribute says whether slot 2 is an addend.
@@ -41,18 +41,25 @@ class ApplyPrecision(Pass):
                 )
             return False
         found = forms(graph)
-        wanted = ctx.precision or own_precision(graph, found)
+        own = own_precision(graph, found)
+        wanted = ctx.precision or own
         name, served = served_as(wanted, target)
-        change = _Serving(Rebuild(graph), target, served, found)
+        notes: list[str] = []
+        is_quantized = any(form.name in ("quantized", "weight-only") for form in found.values())
+        if is_quantized and wanted != own and served.operands != served.activations:
+            notes.append(f"the model came quantised and is served in its own {own}, not in {wanted}")
+            wanted = own
+            name, served = served_as(wanted, target)
+        change = _Serving(Rebuild(graph), target, served, found, is_quantized)
         for each in graph.order():
             change.rewrite(each)
         changed = change.work.finish()
-        # What a target says of a precision it quantises for is not true of a network that came quantised.
-        own = change.is_quantized and served.operands != served.activations
-        notes = [served.note] if served.note and not own else []
         if name != wanted:
-            notes.insert(0, f"{wanted} is not native to {target.name}: served as {name}")
-        notes += change.notes()
+            notes.append(f"{wanted} is not native to {target.name}: served as {name}")
+        # What a target says of a precision it quantises for is not true of a network that came quantised.
+        if served.note and not (is_quantized and served.operands != served.activations):
+            notes.append(served.note)
+        notes += change.notes(name)
         info = graph.info
         told = (*info.notes, *(note for note in notes if note not in info.notes))
         graph.info = replace(info, precision=name, notes=told)
@@ -61,18 +68,18 @@ class ApplyPrecision(Pass):
 
 @dataclass
 class _Serving:
-    """One rewriting: the graph under way and what it was decided to be served in."""
+    """One rewriting: the graph under way and what it was decided to be served in.
+
+    A model that came quantised means the floats it has left: `is_quantized` keeps them from being quantised.
+    """
 
     work: Rebuild
     target: Target
     served: Precision
     forms: dict[str, Form]
+    is_quantized: bool
     quantizers: dict[tuple[Value, int], tuple[Value, Value]] = field(default_factory=dict)
     multiplies: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        # A model that came with quantised contractions means the floats it has left.
-        self.is_quantized = any(form.name in ("quantized", "weight-only") for form in self.forms.values())
 
     def rewrite(self, name: str) -> None:
         """One operator, whose operands have been rewritten."""
@@ -82,9 +89,9 @@ class _Serving:
             out = TensorType(self.served.weights, op.outputs[0].shape)
             work.keep(name, replace(op, outputs=(out,)), operands)
             return
-        keeps = op.kind == "quantize_dynamic"
-        new = op if keeps else replace(op, outputs=tuple(retyped(out, self.served.activations) for out in op.outputs))
-        if op.kind == "cast" and operands and work.new.type_of(operands[0]) == new.outputs[0]:
+        outputs = tuple(retyped(out, self.served.activations) for out in op.outputs)
+        new = op if op.kind == "quantize_dynamic" or outputs == op.outputs else replace(op, outputs=outputs)
+        if op.kind == "cast" and operands and work.type_of(operands[0]) == new.outputs[0]:
             work.alias(name, operands)
             return
         if op.kind in CONTRACTION:
@@ -93,19 +100,22 @@ class _Serving:
             new = _computes_in(new, self._float_compute())
         work.keep(name, new, operands)
 
-    def notes(self) -> list[str]:
-        """What the report must say of contractions that do not multiply in the format one would expect."""
-        quantized = {name: form for name, form in self.forms.items() if form.name == "quantized"}
+    def notes(self, name: str) -> list[str]:
+        """What the report must say of contractions that do not multiply in the format one would expect of that precision."""
+        quantized = {each: form for each, form in self.forms.items() if form.name == "quantized"}
         notes = []
-        lost = [name for name, form in quantized.items() if self.multiplies[name] != form.precision]
+        lost = [each for each, form in quantized.items() if self.multiplies[each] != form.precision]
         if lost:
             notes.append(
                 f"{len(lost)} quantised contractions run in {self.multiplies[lost[0]]}: "
                 f"{self.target.name} does not multiply {quantized[lost[0]].precision}"
             )
-        floats = [name for name, form in self.forms.items() if form.name == "float"]
-        if quantized and floats:
-            how = self.multiplies[floats[0]]
+        kept = [form.precision for each, form in quantized.items() if self.multiplies[each] == form.precision != name]
+        if kept:
+            notes.append(f"{len(kept)} contractions came quantised and multiply {kept[0]}")
+        floats = [each for each, form in self.forms.items() if form.name == "float"]
+        how = self.multiplies[floats[0]] if floats else ""
+        if quantized and how in FLOAT_ARITHMETIC:
             notes.append(f"{len(floats)} of {len(self.forms)} contractions run in {how} although the model is quantised")
         return notes
 
@@ -154,7 +164,7 @@ class _Serving:
         """The contraction reading its activation through a quantiser, which all contractions of that activation share."""
         work, data = self.work, operands[slot]
         if (data, slot) not in self.quantizers:
-            seen = work.new.type_of(data)
+            seen = work.type_of(data)
             out = (TensorType(self.served.operands, seen.shape), row_scales(seen, op.kind, slot))
             where = op.location or Location(name)
             runs = tuple(pair for pair in op.attributes if pair[0] == "executions")

@@ -126,11 +126,11 @@ def _own_dequantized(work: Rebuild, name: str, op: Operator, operands: tuple[Val
     found = list(operands)
     for slot, value in enumerate(operands):
         maker = work.ops[value.node]
-        if maker.kind != "dequantize" or not any(True for _ in work.new.uses(value.node)):
+        if maker.kind != "dequantize" or value.node not in work.read:
             continue
-        source = work.new.operands(value.node)
+        source = work.reads[value.node]
         readers = [work.old.op(use.consumer).kind for use in work.old.uses(value.node)] if value.node in work.old else []
-        if work.new.op(source[0].node).is_compute and CONTRACTION.intersection((op.kind, *readers)):
+        if work.ops[source[0].node].is_compute and CONTRACTION.intersection((op.kind, *readers)):
             found[slot] = Value(work.insert(value.node, maker, source))
     return tuple(found)
 
@@ -164,9 +164,7 @@ def _named(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> tuple[Op
         op = replace(op, kind="add")
     if op.kind == "add" and len(operands) == 2:
         for data, vector in (operands, operands[::-1]):
-            if _is_channel_vector(work, vector) and _along_one_axis(
-                work.type_of(vector), op.outputs[0], work.type_of(data)
-            ):
+            if _is_channel_vector(work, vector) and _along_one_axis(work.type_of(vector), op.outputs[0], work.type_of(data)):
                 return replace(op, kind="bias"), (data, vector)
     if op.kind == "transpose" and _moves_nothing(op):
         return replace(op, kind="reshape", attributes=tuple(a for a in op.attributes if a[0] != "perm")), operands

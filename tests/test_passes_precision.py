@@ -164,6 +164,15 @@ def test_a_network_that_came_quantised_keeps_its_tensors_and_its_floats_are_told
     assert graph.info.notes == ("1 of 2 contractions run in bf16 although the model is quantised",)
 
 
+def test_a_network_that_came_quantised_is_not_quantised_otherwise() -> None:
+    graph = served(QDQ, "fp8")
+    assert graph.info.precision == "int8"
+    assert graph.info.notes[0] == "the model came quantised and is served in its own int8, not in fp8"
+    graph = served(QDQ, "fp32")
+    assert graph.info.notes[0] == "1 contractions came quantised and multiply int8"
+    assert multiplies(graph) == {"a": "int8", "b": "fp32"}
+
+
 def test_quantised_contractions_on_a_target_without_integers_are_told() -> None:
     graph = served(QDQ, offered={"bf16": BF16})
     assert multiplies(graph) == {"a": "bf16", "b": "bf16"}

@@ -9,6 +9,7 @@ from importlib import metadata, resources
 from pathlib import Path
 
 import jsonschema
+import networkx as nx
 import pytest
 
 import edpc
@@ -48,7 +49,7 @@ def graph_of(name: str) -> Graph:
         pytest.skip(f"{path.name} is kept beside the checkout and is not there")
     free = DIMS.get(path.stem, {})
     # The samples leave the batch free; an export without free dimensions keeps its own.
-    return load(str(path), batch=1 if free or path.parent.name == "models" and path.parent != SHARED else None, dims=free)
+    return load(str(path), batch=1 if free or (path.parent.name == "models" and path.parent != SHARED) else None, dims=free)
 
 
 @cache
@@ -160,14 +161,11 @@ def test_attention_stays_visible(name: str, target: str) -> None:
     softmaxes = [n for n in graph.compute_order() if graph.op(n).kind == "softmax"]
     assert softmaxes
 
-    def product(node: str, step: object) -> str:
-        while graph.op(node).kind != "matmul":
-            node = step(node)  # type: ignore[operator]
-        return node
+    def nearest_product(softmax: str, upstream: bool) -> str:
+        return next(n for _, n in nx.bfs_edges(graph.dag, softmax, reverse=upstream) if graph.op(n).kind == "matmul")
 
     for softmax in softmaxes:
-        qk = product(softmax, lambda n: graph.operands(n)[0].node)
-        av = product(softmax, lambda n: next(graph.uses(n)).consumer)
+        qk, av = nearest_product(softmax, upstream=True), nearest_product(softmax, upstream=False)
         for node in (qk, softmax, av):
             assert operators[node].energy_j > 0
             assert operators[node].edp_fraction_of_model > 0

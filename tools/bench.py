@@ -27,7 +27,7 @@ LIGHT = Path(metadata.distribution("onnx").locate_file("onnx/backend/test/data/l
 EDPC = [sys.executable, "-m", "edpc.cli.main"]
 
 # An installed package is compiled; so must this checkout be, whatever the developer's shell says.
-ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"PYTHONPATH": str(ROOT)}
 
 # Counting MACs with onnx_tool, as its documentation does it, and reading shapes with onnx alone.
 ONNX_TOOL = "import sys, onnx_tool; onnx_tool.model_profile(sys.argv[1])"
@@ -47,10 +47,10 @@ class Job:
     mib: float = 0.0
     failed: str = ""
 
-    def run(self) -> None:
-        """Runs once and keeps the least time and the largest resident set."""
+    def run(self, folder: str) -> None:
+        """Runs once in a folder and keeps the least time and the largest resident set."""
         start = time.perf_counter()
-        process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT, env=ENVIRONMENT)
+        process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder, env=ENVIRONMENT)
         assert process.stderr is not None
         said = process.stderr.read().decode(errors="replace")
         _, status, usage = os.wait4(process.pid, 0)
@@ -136,7 +136,7 @@ def main() -> int:
         chosen = jobs(Path(folder), args.only)
         for _ in range(args.repeat):
             for job in chosen:
-                job.run()
+                job.run(folder)
     print(table(chosen))
     print(growth(chosen))
     broken = [

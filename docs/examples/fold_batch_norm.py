@@ -1,6 +1,6 @@
 """An example of a pass outside the tree: what would folding batch norms into convolutions save?
 
-    edpc model.onnx --pass-file fold_batch_norm.py --pass-pipeline \
+edpc model.onnx --pass-file fold_batch_norm.py --pass-pipeline \
       import-cleanup,fold-batch-norm,apply-precision,annotate-operators,fuse-operators,annotate-cost,attribute-edp
 """
 

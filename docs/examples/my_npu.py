@@ -1,6 +1,6 @@
 """An example of a target outside the tree: an 8-TOP/s edge accelerator that fuses what streams behind its matrix engine.
 
-    edpc model.onnx --target ./my_npu.py --precision int8
+edpc model.onnx --target ./my_npu.py --precision int8
 """
 
 from __future__ import annotations
@@ -45,12 +45,8 @@ MATRIX = Unit(
 )
 VECTOR = Unit(name="vector", rate={"fp16": sheet(0.25e12, "FLOP/s")}, energy={"fp16": guess(2e-12, "J/FLOP", 2)})
 SPECIAL = Unit(name="special", rate={"fp16": sheet(0.06e12, "FLOP/s")}, energy={"fp16": guess(8e-12, "J/FLOP", 2)})
-SRAM = Memory(
-    "sram", "llc", sheet(8 * 2**20, "B"), sheet(400e9, "B/s"), guess(1.5e-12, "J/B", 2), guess(1.5e-12, "J/B", 2)
-)
-LPDDR = Memory(
-    "lpddr", "dram", sheet(8e9, "B"), sheet(51.2e9, "B/s"), guess(40e-12, "J/B", 1.5), guess(45e-12, "J/B", 1.5)
-)
+SRAM = Memory("sram", "llc", sheet(8 * 2**20, "B"), sheet(400e9, "B/s"), guess(1.5e-12, "J/B", 2), guess(1.5e-12, "J/B", 2))
+LPDDR = Memory("lpddr", "dram", sheet(8e9, "B"), sheet(51.2e9, "B/s"), guess(40e-12, "J/B", 1.5), guess(45e-12, "J/B", 1.5))
 
 # --- what runs as one program -----------------------------------------------------------------------------------
 

@@ -84,9 +84,8 @@ def _run(
     timing: bool,
     no_verify: bool,
 ) -> None:
-    from edpc.errors import VerifyError
     from edpc.ir.text import parse_graph, print_graph
-    from edpc.ir.verify import verify
+    from edpc.ir.verify import verify_input
     from edpc.operators import KINDS
     from edpc.pipeline.base import PassContext
     from edpc.pipeline.contract import INVISIBLE
@@ -95,12 +94,10 @@ def _run(
     from edpc.registry import find_target, load_all_passes
 
     kinds = frozenset(KINDS)
-    graph = parse_graph(text, "<stdin>" if file == "-" else file)
+    name = "<stdin>" if file == "-" else file
+    graph = parse_graph(text, name)
     if not no_verify:
-        try:
-            verify(graph, kinds)
-        except VerifyError as error:
-            raise ModelError(f"{file}: {error}") from error
+        verify_input(graph, name, kinds)
     if sets and target is None:
         raise UsageError("--set changes a constant of a target; give one with --target")
     machine = None if target is None else find_target(target, sets)

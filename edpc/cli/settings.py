@@ -19,7 +19,7 @@ def read_defaults(ctx: click.Context) -> dict[str, dict[str, Any]]:
     Raises:
         UsageError: the file cannot be read, or holds an option that edpc does not have.
     """
-    for path, table, mark in ((Path("edpc.toml"), (), b""), (Path("pyproject.toml"), ("tool", "edpc"), b"[tool.edpc")):
+    for path, table, mark in ((Path("edpc.toml"), (), b""), (Path("pyproject.toml"), ("tool", "edpc"), b"edpc")):
         content = _read(path, mark)
         for key in table:
             content = content.get(key, {}) if isinstance(content, dict) else {}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edpc.errors import ModelError, UsageError
 from edpc.ir import Graph
+from edpc.ir.collector import collector_paused
 
 if TYPE_CHECKING:
     import onnx
@@ -85,30 +84,22 @@ def _load_onnx(
         raise UsageError(
             f"a model of type {type(source).__name__} is not supported by this version; give an ONNX model, a path or a graph"
         )
-    with _collector_paused():
+    with collector_paused():
         typed = infer(model, dims=dims, batch=batch, shapes=shapes, trip_count=trip_count, source=name)
         return lower(typed, name)
 
 
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """While a graph is built nearly everything allocated stays: looking for garbage takes a fifth of the time and finds none."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def _parse(data: bytes, name: str) -> Graph:
     from edpc.ir.text import parse_graph
+    from edpc.ir.verify import verify_input
+    from edpc.operators import KINDS
 
     try:
-        return parse_graph(data.decode("utf-8"), name)
+        graph = parse_graph(data.decode("utf-8"), name)
     except UnicodeDecodeError as error:
         raise ModelError(f"{name} is not textual IR: byte {error.start} is not UTF-8; print it again with --emit ir") from None
+    verify_input(graph, name, frozenset(KINDS))
+    return graph
 
 
 def _read(name: str) -> bytes:

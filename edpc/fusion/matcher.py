@@ -151,7 +151,8 @@ class Attempt:
         start = self.region
         for number in range(ROUNDS + 1):
             trusting = number < ROUNDS and any(self.pattern.about_readers)
-            self.region = Region(start.net, start.anchor, start.owner, start.groups)
+            if number:
+                self.region = Region(start.net, start.anchor, start.owner, start.groups)
             joined = self.grow(trusting)
             alone = self._widening(joined)
             if trusting and self.matched:

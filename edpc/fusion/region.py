@@ -143,6 +143,7 @@ class Candidate:
     reads: tuple[Read, ...] = ()
     hopeful: frozenset[str] = frozenset()
     barred: Collection[int] = ()
+    _producers: list[int] | None = None
 
     @property
     def name(self) -> str:
@@ -156,9 +157,11 @@ class Candidate:
 
     def producers(self) -> list[int]:
         """The members whose values it reads, views looked through."""
-        operands = self.region.net.operands
-        found = [operands[r.path[0]][0][0] if r.path else operands[self.position][r.slot][0] for r in self.reads]
-        return found if len(found) == 1 else list(dict.fromkeys(found))
+        if self._producers is None:
+            operands = self.region.net.operands
+            found = [operands[r.path[0]][0][0] if r.path else operands[self.position][r.slot][0] for r in self.reads]
+            self._producers = found if len(found) == 1 else list(dict.fromkeys(found))
+        return self._producers
 
     def is_sharing(self) -> bool:
         """Whether anyone beside it reads a value that it reads."""

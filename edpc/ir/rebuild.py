@@ -13,8 +13,11 @@ from edpc.ir.types import TensorType
 class Rebuild:
     """What an old graph becomes, written down operator by operator in topological order and done by `finish`.
 
-    Args:
+    Attributes:
         old: the graph that is rewritten; it stays as it is until `finish`.
+        values: where each result of the old graph is now found.
+        ops, reads: the new graph: operators and what they read, by name.
+        read: names of those that an operator which was kept reads.
     """
 
     def __init__(self, old: Graph) -> None:
@@ -22,6 +25,7 @@ class Rebuild:
         self.values: dict[Value, Value] = {}
         self.ops: dict[str, Operator] = {}
         self.reads: dict[str, tuple[Value, ...]] = {}
+        self.read: set[str] = set()
         self._before = _operands(old)
         self._exchanged: list[str] = []
         self._moved = False
@@ -46,6 +50,7 @@ class Rebuild:
         if op != self.old.op(name):
             self._exchanged.append(name)
         self.ops[name], self.reads[name] = op, reads
+        self.read.update([value.node for value in reads])
         for result in range(len(op.outputs)):
             value = Value(name, result)
             self.values[value] = value

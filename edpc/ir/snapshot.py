@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from operator import attrgetter
 from typing import Any
 
 from edpc.ir.graph import Graph
+from edpc.ir.operator import Operator
 
 _structure_of = attrgetter("kind", "inputs", "outputs", "attributes", "location")
+
+
+class Change(IntEnum):
+    """How much of a graph changed; the greater includes the lesser."""
+
+    NOTHING = 0
+    FACTS = 1  # of operators, or of the graph as a whole
+    GROUPS = 2
+    STRUCTURE = 3  # operators, their types and attributes, or what they read
 
 
 class Snapshot:
@@ -28,30 +39,19 @@ class Snapshot:
         graph.dag.add_edges_from((producer, consumer, {"flow": flow}) for producer, consumer, flow in self._edges)
         return graph
 
-    def same_structure(self, graph: Graph) -> bool:
-        """Whether the graph has the same operators and flows in the same order; the facts of the operators may differ."""
+    def change(self, graph: Graph) -> Change:
+        """The most that changed from then to now."""
         nodes = _nodes(graph)
-        return (
-            len(nodes) == len(self._nodes)
-            and all(
-                a == b and (old is new or _structure_of(old) == _structure_of(new))
-                for (a, old), (b, new) in zip(self._nodes, nodes, strict=True)
-            )
-            and self._edges == _edges(graph)
-        )
-
-    def same_groups(self, graph: Graph) -> bool:
-        """Whether the graph has the same groups."""
-        return bool(self._whole["groups"] == graph.groups)
-
-    def same(self, graph: Graph) -> bool:
-        """Whether nothing changed at all."""
-        return (
-            self.name == graph.name
-            and self._whole == graph.dag.graph
-            and self._nodes == _nodes(graph)
-            and self._edges == _edges(graph)
-        )
+        same_names = [name for name, _ in nodes] == [name for name, _ in self._nodes]
+        if self.name != graph.name or not same_names or self._edges != _edges(graph):
+            return Change.STRUCTURE
+        touched = [(old, new) for (_, old), (_, new) in zip(self._nodes, nodes, strict=True) if old is not new]
+        if any(not isinstance(new, Operator) or _structure_of(old) != _structure_of(new) for old, new in touched):
+            return Change.STRUCTURE
+        whole = graph.dag.graph
+        if self._whole.get("groups") != whole.get("groups"):
+            return Change.GROUPS
+        return Change.FACTS if self._whole != whole or any(old != new for old, new in touched) else Change.NOTHING
 
 
 def _nodes(graph: Graph) -> list[tuple[str, Any]]:

@@ -187,7 +187,6 @@ def _shown(data: dict[str, Any]) -> str:
 
 PAYLOAD_RULES: tuple[Check, ...] = (node_payload, edge_payload, graph_payload)
 STRUCTURE_RULES: tuple[Check, ...] = (
-    *PAYLOAD_RULES,
     known_kind,
     known_types,
     sorted_attributes,

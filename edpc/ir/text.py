@@ -30,6 +30,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, NoReturn
 
+from edpc.ir.collector import collector_paused
 from edpc.ir.facts import Estimate, Group, ModelInfo
 from edpc.ir.graph import Graph
 from edpc.ir.lexer import NAME, SKIP, STRING, SYMBOL, Phrase, Scanner, name, quote, symbol, token
@@ -136,7 +137,8 @@ def parse_graph(text: str, file: str = "<text>") -> Graph:
     Raises:
         ModelError: file, line and column, what was expected there and what was found.
     """
-    return _Parser(Scanner(text, file)).graph()
+    with collector_paused():
+        return _Parser(Scanner(text, file)).graph()
 
 
 def _location(location: Location) -> str:

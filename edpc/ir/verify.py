@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edpc.errors import VerifyError
+from edpc.errors import ModelError, VerifyError
 from edpc.ir.fact_rules import FACT_RULES, GROUP_RULES
 from edpc.ir.graph import Graph
-from edpc.ir.snapshot import Snapshot
+from edpc.ir.snapshot import Change
 from edpc.ir.structure_rules import PAYLOAD_RULES, STRUCTURE_RULES
 from edpc.ir.subject import Check, Subject
 
@@ -30,33 +30,47 @@ def _rules(checks: tuple[Check, ...]) -> tuple[Rule, ...]:
     )
 
 
-_STRUCTURE, _GROUPS, _FACTS = _rules(STRUCTURE_RULES), _rules(GROUP_RULES), _rules(FACT_RULES)
-RULES: tuple[Rule, ...] = (*_STRUCTURE, *_GROUPS, *_FACTS)
+_PAYLOADS, _STRUCTURE = _rules(PAYLOAD_RULES), _rules(STRUCTURE_RULES)
+_GROUPS, _FACTS = _rules(GROUP_RULES), _rules(FACT_RULES)
+RULES: tuple[Rule, ...] = (*_PAYLOADS, *_STRUCTURE, *_GROUPS, *_FACTS)
+# What must be tried again after a change. Nobody sees all that a raw payload may hold, so payloads always are.
+_AFTER = {
+    Change.NOTHING: _PAYLOADS,
+    Change.FACTS: (*_PAYLOADS, *_FACTS),
+    Change.GROUPS: (*_PAYLOADS, *_GROUPS, *_FACTS),
+    Change.STRUCTURE: RULES,
+}
 
 
-def verify(graph: Graph, kinds: frozenset[str] | None = None, since: Snapshot | None = None) -> None:
+def verify(graph: Graph, kinds: frozenset[str] | None = None, change: Change = Change.STRUCTURE) -> None:
     """Every rule holds for the graph.
 
     Args:
         graph: at any stage of the pipeline.
         kinds: the vocabulary, without sources and the return; None where any kind may stand.
-        since: the graph when it was last verified; rules about what has not changed since are not tried again.
+        change: the most that changed since the graph was last verified.
 
     Raises:
         VerifyError: the first violation, with the node and the rule.
     """
     subject = Subject(graph, kinds)
-    rules = RULES
-    if since is not None and _well_formed(graph):
-        if since.same(graph):
-            return
-        if since.same_structure(graph):
-            rules = _FACTS if since.same_groups(graph) else (*_GROUPS, *_FACTS)
-    for rule in rules:
+    for rule in _AFTER[change]:
         for who, what in rule.check(subject):
             raise VerifyError(f"{who} {what} (rule {rule.name} of graph @{graph.name}: {rule.holds})")
 
 
-def _well_formed(graph: Graph) -> bool:
-    """Whether the rules about payloads hold, which all others and snapshots rely on."""
-    return not any(violation for check in PAYLOAD_RULES for violation in check(Subject(graph, None)))
+def verify_input(graph: Graph, file: str, kinds: frozenset[str] | None = None) -> None:
+    """Every rule holds for a graph that a person wrote or edited.
+
+    Args:
+        graph: as read from text.
+        file: what the error calls the text.
+        kinds: as of `verify`.
+
+    Raises:
+        ModelError: the first violation: the text is at fault, not a pass.
+    """
+    try:
+        verify(graph, kinds)
+    except VerifyError as error:
+        raise ModelError(f"{file}: {error}") from error

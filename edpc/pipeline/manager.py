@@ -17,7 +17,8 @@ from pathlib import Path
 
 from edpc.errors import EdpcError, PassError, UsageError, VerifyError
 from edpc.ir import Graph
-from edpc.ir.snapshot import Snapshot
+from edpc.ir.collector import collector_paused
+from edpc.ir.snapshot import Change, Snapshot
 from edpc.ir.text import print_graph
 from edpc.ir.verify import verify
 from edpc.pipeline.base import Fact, Pass, PassContext
@@ -120,7 +121,8 @@ def run_pipeline(
         PassError: a pass failed, or left a graph that does not verify; carries a reproducer.
     """
     elements = parse_pipeline(pipeline) if isinstance(pipeline, str) else tuple(pipeline)
-    return _Run(graph, elements, ctx or PassContext(), instrumentation or Instrumentation(), have).run()
+    with collector_paused():
+        return _Run(graph, elements, ctx or PassContext(), instrumentation or Instrumentation(), have).run()
 
 
 @dataclass
@@ -192,10 +194,11 @@ class _Run:
         return changed
 
     def _verify(self, each: Pass, changed: bool, before: Snapshot, rest: tuple[Element, ...]) -> None:
-        if not changed and not before.same(self.graph):
+        change = before.change(self.graph)
+        if not changed and change is not Change.NOTHING:
             raise self._failure(f"pass {each.name} says that it changed nothing, and changed the graph", before, rest)
         try:
-            verify(self.graph, self.around.kinds, since=before)
+            verify(self.graph, self.around.kinds, change)
         except VerifyError as error:
             raise self._failure(f"pass {each.name} left an invalid graph: {error}", before, rest) from error
         missing = each.produces - INVISIBLE - facts_in(self.graph)

@@ -1,0 +1,74 @@
+"""Keeps the outputs shown in the documents true.
+
+    python -m tools.readme [--check] [FILE...]
+
+A line `<!-- output: COMMAND -->` followed by a fenced block says where the block comes from. Every such command (edpc or edpc-opt and
+its arguments, and ` | head N` or ` | from TEXT` to shorten what it prints) is run from the root and its block replaced; with
+`--check` nothing is written and a block that would change is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "docs/attribution.md", "docs/targets.md", "docs/passes.md")
+BLOCK = re.compile(r"(?P<mark><!-- output: (?P<command>.+?) -->\n```\w*\n)(?P<text>.*?)(?P<end>^```$)", re.DOTALL | re.MULTILINE)
+MODULES = {"edpc": "edpc.cli.main", "edpc-opt": "edpc.cli.opt"}
+
+
+def output_of(command: str) -> str:
+    """What a command prints, shortened as it says.
+
+    Raises:
+        SystemExit: the command fails.
+    """
+    first, *filters = command.split(" | ")
+    program, *arguments = shlex.split(first)
+    done = subprocess.run(
+        [sys.executable, "-m", MODULES[program], *arguments], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{first} answered {done.returncode}: {done.stderr.strip()}")
+    lines = done.stdout.rstrip("\n").split("\n")
+    for text in filters:
+        name, _, argument = text.partition(" ")
+        if name == "head":
+            lines = lines[: int(argument)]
+        elif name == "from":
+            lines = lines[next(i for i, line in enumerate(lines) if argument in line) :]
+        else:
+            raise SystemExit(f"{command}: there is no filter {name!r}")
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def renewed(text: str) -> str:
+    """The document with every marked block as its command prints it now."""
+    return BLOCK.sub(lambda m: m["mark"] + output_of(m["command"]) + m["end"], text)
+
+
+def main(arguments: list[str]) -> int:
+    """Renews or checks the documents; answers 1 where a check finds a difference."""
+    check = "--check" in arguments
+    stale = 0
+    for name in [a for a in arguments if a != "--check"] or DOCUMENTS:
+        path = ROOT / name
+        old = path.read_text(encoding="utf-8")
+        new = renewed(old)
+        if new == old:
+            continue
+        stale += 1
+        if check:
+            sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, "as printed now", n=1))
+        else:
+            path.write_text(new, encoding="utf-8")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
