@@ -24,6 +24,9 @@ from edpc.target import Target
 
 if TYPE_CHECKING:
     import onnx
+    import torch
+
+    Model = str | os.PathLike[str] | bytes | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram | Graph
 
 Settings = Mapping[str, str | float] | Iterable[str]
 
@@ -31,7 +34,7 @@ _FUSION = "fuse-operators"
 
 
 def compile(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
+    source: Model,
     target: str | Target = "cpu",
     precision: str | None = None,
     batch: int | None = None,
@@ -39,6 +42,7 @@ def compile(
     shapes: Mapping[str, Sequence[int]] | None = None,
     *,
     trip_count: Mapping[str, int] | None = None,
+    example_inputs: Any = None,
     set: Settings = (),
     fusion: bool = True,
     attribution: Attribution = "events",
@@ -48,13 +52,15 @@ def compile(
     """The report of a model on a target.
 
     Args:
-        source: path of an .onnx or .edp file, `-` for stdin, ONNX bytes, an `onnx.ModelProto`, or a graph from `load`.
+        source: path of an .onnx, .pt2 or .edp file, `-` for stdin, `package.module:factory`, ONNX bytes, an `onnx.ModelProto`,
+            a `torch.nn.Module`, a `torch.export.ExportedProgram`, a `torch.fx.GraphModule`, or a graph from `load`.
         target: name of a target, path of a file that holds one, or a target.
         precision: what to serve the network in (`bf16`, `int8`, ...); None for the model's own.
         batch: leading dimension of the network's inputs.
         dims: sizes of free dimensions by name.
         shapes: whole shapes by name of input.
         trip_count: iterations of loops by node name.
+        example_inputs: what an `nn.Module` is called with: a tensor, a tuple or a dict of arguments.
         set: constants and settings of the target to exchange: `{"hbm.bandwidth": "4.8TB/s"}` or `["hbm.bandwidth=4.8TB/s"]`.
         fusion: whether the target's fusion rules apply; False makes every operator a kernel of its own.
         attribution: how a subgraph's EDP goes to its operators: `events`, `flops` or `modifiers`.
@@ -69,7 +75,7 @@ def compile(
     check_choice("attribution", attribution, ("events", "flops", "modifiers"))
     check_choice("metric", metric, ("edp", "energy", "latency", "ed2p"))
     machine = configure(target, set)
-    graph = load(source, batch=batch, dims=dims, shapes=shapes, trip_count=trip_count)
+    graph = load(source, batch=batch, dims=dims, shapes=shapes, trip_count=trip_count, example_inputs=example_inputs)
     run(graph, machine, precision=precision, fusion=fusion, pipeline=pipeline)
     return build_report(graph, machine, attribution=attribution, metric=metric)
 
@@ -84,15 +90,18 @@ def compare(reports: Iterable[Report]) -> Comparison:
 
 
 def load(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
+    source: Model,
     *,
     batch: int | None = None,
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     trip_count: Mapping[str, int] | None = None,
+    example_inputs: Any = None,
 ) -> Graph:
     """The graph of a model, before any pass; arguments as of `compile`. A graph is copied."""
-    return frontends.load(source, batch=batch, dims=dims, shapes=shapes, trip_count=trip_count)
+    return frontends.load(
+        source, batch=batch, dims=dims, shapes=shapes, trip_count=trip_count, example_inputs=example_inputs
+    )
 
 
 def configure(target: str | Target, settings: Settings = ()) -> Target:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from edpc.errors import UsageError
 from edpc.fusion.region import MOST_STRANGERS, Candidate
 from edpc.ir import DTYPE_BITS
-from edpc.operators import CONTRACTION, MATMUL
+from edpc.operators import CONTRACTION, ELEMENTWISE, MATMUL
 from edpc.target import Guard, Rule, Target
 
 Argument = int | str | None
@@ -59,6 +59,15 @@ def vector_bias(candidate: Candidate, argument: Argument) -> str | None:
             return f"operand {slot} of %{candidate.name} is computed, not a parameter"
         if sum(d != 1 for d in operand.dims()) > 1:
             return f"operand {slot} of %{candidate.name} is {operand}, not a vector"
+    return None
+
+
+def scalar_factor(candidate: Candidate, argument: Argument) -> str | None:
+    """What an elementwise candidate combines a tensor with are single numbers, computed or not."""
+    op = candidate.op
+    wide = [slot for slot, kind in enumerate(op.inputs) if not (kind.is_static and kind.numel <= 1)]
+    if op.kind in ELEMENTWISE and len(wide) > 1:
+        return f"operand {wide[-1]} of %{candidate.name} is {op.inputs[wide[-1]]}, not a single number"
     return None
 
 
@@ -129,6 +138,7 @@ GUARDS: dict[str, Test] = {
     "single-use": single_use,
     "same-shape": same_shape,
     "vector-bias": vector_bias,
+    "scalar-factor": scalar_factor,
     "row-fits": row_fits,
     "head-dim-at-most": head_dim_at_most,
     "static-shape": static_shape,

@@ -19,6 +19,7 @@ from edpc.operators import (
     DATA_MOVEMENT,
     ELEMENTWISE,
     GATHER,
+    KINDS,
     MATMUL,
     NORMALIZATION,
     POOLING,
@@ -27,6 +28,7 @@ from edpc.operators import (
     REDUCTION,
     SOFTMAX,
     VIEW,
+    Family,
 )
 
 
@@ -62,6 +64,33 @@ class Quantity:
             raise ValueError(f"{self.value} {self.unit}: a quantity needs a source")
         if self.range is not None and not self.range[0] <= self.value <= self.range[1]:
             raise ValueError(f"{self.value} {self.unit}: lies outside its own range {self.range}")
+
+
+def datasheet(value: float, unit: str, source: str) -> Quantity:
+    """A figure of the vendor's, exact."""
+    return Quantity(value, unit, Basis.DATASHEET, source)
+
+
+def measured(value: float, unit: str, low: float, high: float, source: str) -> Quantity:
+    """A figure measured, or fitted to measurements."""
+    return Quantity(value, unit, Basis.MEASURED, source, (low, high))
+
+
+def fitted(prefix: str, source: str, spread: float, **values: tuple[float, str]) -> dict[str, Quantity]:
+    """Constants `prefix.NAME` fitted together to measurements, each known to within the relative spread."""
+    return {
+        f"{prefix}.{name}": measured(v, unit, v * (1 - spread), v * (1 + spread), source) for name, (v, unit) in values.items()
+    }
+
+
+def published(value: float, unit: str, low: float, high: float, source: str) -> Quantity:
+    """A figure of the literature."""
+    return Quantity(value, unit, Basis.LITERATURE, source, (low, high))
+
+
+def assumed(value: float, unit: str, low: float, high: float, source: str) -> Quantity:
+    """A figure nobody measured or published for this machine, with the range it may have."""
+    return Quantity(value, unit, Basis.ASSUMED, source, (low, high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +190,20 @@ class Rule:
     prologue: frozenset[str] = frozenset()
 
 
+_CLASS_OF_FAMILY = {family: family.value for family in Family} | {
+    Family.MATMUL: "gemm",
+    Family.CONVOLUTION: "conv",
+    Family.VIEW: "none",
+    Family.UNKNOWN: "movement",
+    **dict.fromkeys((Family.ELEMENTWISE, Family.QUANTIZATION, Family.OTHER), "vector"),
+}
+
+
+def kernel_class(kind: str) -> str:
+    """The kernel class of an operator that runs on its own, as rules name it; an unknown kind is data movement."""
+    return _CLASS_OF_FAMILY[KINDS[kind].family] if kind in KINDS else "movement"
+
+
 @dataclass(frozen=True, slots=True)
 class Modifier:
     """Declared architectural modifier of operator kinds: EDP relative to the FLOP-proportional base, fused and separate."""
@@ -216,6 +259,7 @@ class Target:
         rules, modifiers: fusion patterns in order of priority, and the declared modifiers, first match wins.
         pipeline: the passes that compile for this target.
         notes: what every report for this target must say.
+        reference: whether it only keeps somebody's earlier figures reproducible, and describes no machine as it is.
     """
 
     name: str
@@ -232,6 +276,7 @@ class Target:
     chosen: Mapping[str, str] = field(default_factory=dict)
     pipeline: str = "import-cleanup,apply-precision,annotate-operators,fuse-operators,annotate-cost,attribute-edp"
     notes: tuple[str, ...] = ()
+    reference: bool = False
 
     def __post_init__(self) -> None:
         if sum(m.role == "dram" for m in self.memories) != 1:
@@ -342,8 +387,14 @@ __all__ = [
     "Stage",
     "Target",
     "Unit",
+    "assumed",
+    "datasheet",
+    "fitted",
+    "kernel_class",
     "many",
     "maybe",
+    "measured",
     "one",
+    "published",
     "some",
 ]

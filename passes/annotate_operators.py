@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -28,9 +29,13 @@ class AnnotateOperators(Pass):
     def run(self, graph: Graph, ctx: PassContext) -> bool:
         """Annotates in execution order."""
         changed = False
+        known: dict[Hashable, Work] = {}  # layers repeat: operators that do the same share one record
         for name in graph.compute_order():
             op = graph.op(name)
-            found = _work(op, ctx.target, graph.info.precision)
+            what = op.kind, op.inputs, op.outputs, op.attributes
+            found = known.get(what)
+            if found is None:
+                found = known[what] = _work(op, ctx.target, graph.info.precision)
             if found != op.work:
                 graph.annotate(name, work=found)
                 changed = True

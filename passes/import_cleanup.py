@@ -37,7 +37,7 @@ class ImportCleanup(Pass):
         work = Rebuild(graph)
         returned = False
         for name in graph.order():
-            if Value(name) not in work.values:
+            if name not in work.gone:
                 _rewrite(work, name)
             returned = returned or graph.op(name).kind == "return"
         if returned:

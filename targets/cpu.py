@@ -26,9 +26,11 @@ from edpc.target import (
     Rule,
     Target,
     Unit,
+    assumed,
     many,
     maybe,
     one,
+    some,
 )
 
 SHEET = "Intel Xeon Platinum 8490H product specification and Sapphire Rapids optimisation guide"
@@ -36,6 +38,7 @@ BENCH = (
     "micro-benchmarks of ONNX Runtime 1.32 on a 2-core AVX-512 VM (3.5 GHz assumed), per core; scaling to this socket is assumed"
 )
 BUDGET = "so that a fully busy socket draws about 0.7 of TDP (measured on desktop parts), less idle"
+AMX = "AMX tiles reach a smaller part of peak than FMA loops; operands come from L2"
 
 
 def sheet(value: float, unit: str, source: str = SHEET) -> Quantity:
@@ -47,11 +50,6 @@ def turbo(per_cycle: float, what: str) -> Quantity:
     """A peak rate of 60 cores at base clock, up to the single-core turbo."""
     base = 60 * per_cycle * 1.9e9
     return Quantity(base, "FLOP/s", Basis.DATASHEET, f"{SHEET}: 60 cores x {what} x 1.9 GHz", (base, base * 3.5 / 1.9))
-
-
-def assumed(value: float, unit: str, low: float, high: float, why: str) -> Quantity:
-    """A figure that was not measured on this machine."""
-    return Quantity(value, unit, Basis.ASSUMED, why, (low, high))
 
 
 def line(kind: str, node_us: tuple[float, float], flop: tuple[float, float], gb_s: tuple[float, float]) -> dict[str, Quantity]:
@@ -91,105 +89,136 @@ SPECIAL = Unit(
     },
     energy={"fp32": assumed(400e-12, "J/FLOP", 200e-12, 600e-12, BUDGET)},
 )
+NEAR = assumed(1.0e-12, "J/B", 0.3e-12, 3e-12, "small SRAM, 8 to 10 pJ per 64 bit; delivery counts with the arithmetic")
+MIDDLE = assumed(4e-12, "J/B", 1.75e-12, 12e-12, "1 MB SRAM, 14 to 100 pJ per 64 bit between 7 and 45 nm")
+SHARED = assumed(125e-12, "J/B", 60e-12, 190e-12, BUDGET)
+CHANNEL = assumed(500e-12, "J/B", 240e-12, 750e-12, f"{BUDGET}; DRAM itself 160 to 325 pJ/B (Horowitz, ISSCC 2014)")
 L1 = Memory(
     "l1",
     "local",
     sheet(60 * 48 * 2**10, "B"),
     assumed(60 * 128 * 1.9e9, "B/s", 60 * 64 * 1.9e9, 60 * 192 * 1.9e9, "two 64-byte loads a cycle and core"),
-    assumed(1.0e-12, "J/B", 0.3e-12, 3e-12, "small SRAM, 8 to 10 pJ per 64 bit; delivery counts with the arithmetic"),
-    assumed(1.0e-12, "J/B", 0.3e-12, 3e-12, "small SRAM, 8 to 10 pJ per 64 bit; delivery counts with the arithmetic"),
+    NEAR,
+    NEAR,
 )
 L2 = Memory(
     "l2",
     "middle",
     sheet(60 * 2 * 2**20, "B"),
     assumed(60 * 48 * 1.9e9, "B/s", 60 * 24 * 1.9e9, 60 * 64 * 1.9e9, "48 B a cycle and core sustained"),
-    assumed(4e-12, "J/B", 1.75e-12, 12e-12, "1 MB SRAM, 14 to 100 pJ per 64 bit between 7 and 45 nm"),
-    assumed(4e-12, "J/B", 1.75e-12, 12e-12, "1 MB SRAM, 14 to 100 pJ per 64 bit between 7 and 45 nm"),
+    MIDDLE,
+    MIDDLE,
 )
 L3 = Memory(
     "l3",
     "llc",
     sheet(112.5 * 2**20, "B"),
     assumed(1.2e12, "B/s", 0.6e12, 2.4e12, "60 cores at 20 to 24 GB/s each, as one core of the benchmarked VM"),
-    assumed(125e-12, "J/B", 60e-12, 190e-12, BUDGET),
-    assumed(125e-12, "J/B", 60e-12, 190e-12, BUDGET),
+    SHARED,
+    SHARED,
 )
 DDR5 = Memory(
     "ddr5",
     "dram",
     sheet(8 * 64e9, "B", f"{SHEET}: 8 channels; 64 GB modules"),
     sheet(307.2e9, "B/s", f"{SHEET}: 8 channels of DDR5-4800"),
-    assumed(500e-12, "J/B", 240e-12, 750e-12, f"{BUDGET}; DRAM itself 160 to 325 pJ/B (Horowitz, ISSCC 2014)"),
-    assumed(500e-12, "J/B", 240e-12, 750e-12, f"{BUDGET}; DRAM itself 160 to 325 pJ/B (Horowitz, ISSCC 2014)"),
+    CHANNEL,
+    CHANNEL,
 )
 
 # --- what runs as one node ----------------------------------------------------------------------------------------------------
 
-ALONE = Guard("single-use")
-SAME = Guard("same-shape")
-VEC = Guard("vector-bias")
-CONV = frozenset({"conv"})
-MATMUL = frozenset({"matmul"})
+ALONE, SAME, VEC = Guard("single-use"), Guard("same-shape"), Guard("vector-bias")
+SCALAR = Guard("scalar-factor")
+CONV, MATMUL = frozenset({"conv"}), frozenset({"matmul"})
 FOLDED = frozenset({"batch_norm", "bias"})
 ACTIVATIONS = frozenset({"relu", "sigmoid", "tanh", "leaky_relu", "clip", "hard_sigmoid"})
-ADD, MUL, DIV = frozenset({"add"}), frozenset({"mul"}), frozenset({"div"})
-DEQUANTIZE = frozenset({"dequantize"})
+ADD, MUL, DIV, POW, TANH = (frozenset({kind}) for kind in ("add", "mul", "div", "pow", "tanh"))
+MEAN, SQRT, TRANSPOSE, CAST = (frozenset({kind}) for kind in ("reduce_mean", "sqrt", "transpose", "cast"))
+QUANTIZE, DEQUANTIZE, DYNAMIC = (frozenset({kind}) for kind in ("quantize", "dequantize", "quantize_dynamic"))
 
 RULES = (
     Rule(
         "qlinear-contraction",
-        (one(CONV | MATMUL), maybe(FOLDED | ADD, ALONE, VEC), maybe(ACTIVATIONS, ALONE), one(frozenset({"quantize"}), ALONE)),
+        (one(CONV | MATMUL), maybe(FOLDED | ADD, ALONE, VEC), maybe(ACTIVATIONS, ALONE), one(QUANTIZE, ALONE)),
         "conv",
-        (),
-        "QDQ around a contraction becomes one QLinearConv or QLinearMatMul; the clip of the output range is the activation",
-        DEQUANTIZE,
+        why="QDQ around a contraction becomes one QLinearConv or QLinearMatMul; the clip of the output range is the activation",
+        prologue=DEQUANTIZE,
     ),
     Rule(
         "qlinear-elementwise",
-        (one((ELEMENTWISE | POOLING) - FOLDED), maybe(ACTIVATIONS, ALONE), one(frozenset({"quantize"}), ALONE)),
+        (one((ELEMENTWISE | POOLING) - FOLDED), maybe(ACTIVATIONS, ALONE), one(QUANTIZE, ALONE)),
         "vector",
-        (),
-        "QDQ around an addition, multiplication, sigmoid or pooling becomes its QLinear kernel",
-        DEQUANTIZE,
+        why="QDQ around an addition, multiplication, sigmoid or pooling becomes its QLinear kernel",
+        prologue=DEQUANTIZE,
     ),
     Rule(
         "conv-activation",
-        (one(CONV), many(FOLDED, ALONE), maybe(ADD, ALONE, SAME), maybe(ACTIVATIONS, ALONE)),
+        (one(CONV), many(FOLDED | MUL, ALONE, VEC), maybe(ADD, ALONE, SAME), maybe(ACTIVATIONS, ALONE)),
         "conv",
-        (),
-        "batch normalisation and bias fold into the weights, a residual is the Sum input of the NCHWc kernel, and the activation "
-        "runs on the output block in registers",
-        DEQUANTIZE,
+        why="batch normalisation and factors and bias per channel fold into the weights, a residual is the Sum input of the "
+        "NCHWc kernel, and the activation runs on the output block in registers",
+        prologue=DEQUANTIZE,
+    ),
+    Rule(
+        "dynamic-quantize-matmul",
+        (
+            one(DYNAMIC),
+            some(MATMUL | MUL, ALONE, SCALAR, Guard("int8-operands"), Guard("no-second-contraction")),
+            many(CAST | MUL | FOLDED, ALONE, VEC),
+        ),
+        "gemm",
+        why="a quantiser that one integer product reads becomes DynamicQuantizeMatMul with the cast, the scales and the bias",
+    ),
+    Rule(
+        "integer-matmul",
+        (one(MATMUL, Guard("int8-operands")), maybe(CAST), maybe(MUL, SCALAR), maybe(FOLDED, VEC)),
+        "gemm",
+        (ALONE,),
+        "MatMulIntegerToFloat multiplies its accumulators by the product of both scales and adds the bias as it stores them",
+        MUL,
+    ),
+    Rule(
+        "fused-matmul",
+        (one(MUL | DIV, SCALAR), one(MATMUL, ALONE)),
+        "gemm",
+        why="FusedMatMul has the scalar factors of both operands as its alpha",
+        prologue=MUL | DIV,
+    ),
+    Rule(
+        "scaled-matmul",
+        (one(MATMUL), one(MUL | DIV, ALONE, SCALAR)),
+        "gemm",
+        why="a scalar factor of the result is FusedMatMul's alpha; nothing else fuses with that kernel",
     ),
     Rule(
         "gemm-activation",
-        (one(MATMUL), maybe(MUL | DIV, ALONE, VEC), maybe(ADD | FOLDED, ALONE, VEC), maybe(ACTIVATIONS, ALONE)),
+        (one(MATMUL), maybe(ADD | FOLDED, ALONE, VEC), maybe(ACTIVATIONS, ALONE)),
         "gemm",
-        (),
-        "MatMul and Add become Gemm, a scalar factor its alpha, and the activation FusedGemm",
-        DEQUANTIZE,
+        why="MatMul and Add become Gemm, and the activation FusedGemm",
+        prologue=DEQUANTIZE,
     ),
     Rule(
         "gelu",
         (one(DIV | MUL), one(frozenset({"erf"}), ALONE), one(ADD, ALONE), one(MUL, ALONE), maybe(MUL, ALONE)),
         "gelu",
-        (),
-        "the five operators of an exported Gelu are recomposed to one node",
+        why="the five operators of an exported Gelu are recomposed to one node; the half may come first",
+        prologue=MUL,
+    ),
+    Rule(
+        "fast-gelu",
+        (one(POW), one(MUL, SCALAR), one(ADD), one(MUL, SCALAR), one(TANH), one(ADD, SCALAR), one(MUL), maybe(MUL, SCALAR)),
+        "gelu",
+        (ALONE,),
+        "the eight operators of a Gelu by tanh are recomposed to FastGelu; the half may come first",
+        MUL,
     ),
     Rule("bias-gelu", (one(frozenset({"bias"})), one(frozenset({"gelu"}), ALONE)), "gelu", (), "BiasGelu reads its input once"),
     Rule(
         "layer-norm",
         (
-            one(frozenset({"reduce_mean"})),
-            one(frozenset({"sub"})),
-            one(frozenset({"pow", "mul"})),
-            one(frozenset({"reduce_mean"})),
-            one(ADD),
-            one(frozenset({"sqrt"})),
-            one(DIV),
-            maybe(MUL),
-            maybe(ADD | FOLDED),
+            *(one(MEAN), one(frozenset({"sub"})), one(POW | MUL), one(MEAN), one(ADD), one(SQRT)),
+            *(one(DIV), maybe(MUL), maybe(ADD | FOLDED)),
         ),
         "layer_norm",
         (ALONE,),
@@ -197,27 +226,25 @@ RULES = (
     ),
     Rule(
         "rms-norm",
-        (
-            one(frozenset({"pow", "mul"})),
-            one(frozenset({"reduce_mean"}), ALONE),
-            one(ADD, ALONE),
-            one(frozenset({"sqrt", "rsqrt"}), ALONE),
-            maybe(frozenset({"reciprocal"}), ALONE),
-            one(DIV | MUL, ALONE),
-            maybe(MUL, ALONE),
-        ),
+        (one(POW | MUL), one(MEAN), one(ADD), one(SQRT), one(DIV), maybe(MUL)),
         "layer_norm",
-        (),
-        "the operators of an exported RMSNorm are recomposed to SimplifiedLayerNormalization",
+        (ALONE,),
+        "an exported RMSNorm that divides by its root becomes SimplifiedLayerNormalization; the form with a reciprocal does not",
     ),
     Rule(
         "skip-layer-norm",
         (one(ADD), one(NORMALIZATION - {"batch_norm"})),
         "layer_norm",
-        (),
-        "SkipLayerNormalization adds the residual while it normalises, and hands out the sum where others need it",
+        why="SkipLayerNormalization adds the residual while it normalises, and hands out the sum where others need it",
     ),
     Rule("quick-gelu", (one(frozenset({"sigmoid"})), one(MUL, ALONE)), "transcendental", (), "x * sigmoid(x) is QuickGelu"),
+    Rule(
+        "batch-norm-activation",
+        (one(frozenset({"batch_norm"})), one(ACTIVATIONS, ALONE)),
+        "vector",
+        why="a batch normalisation of its own is a depthwise NCHWc kernel, which runs the activation in registers",
+    ),
+    Rule("transpose", (some(TRANSPOSE, ALONE),), "movement", (), "transposes of transposes are one"),
 )
 
 MODIFIERS = (
@@ -248,12 +275,8 @@ TARGET = Target(
         "residency.span": assumed(12.5e-3, "s", 5e-3, 40e-3, f"{BENCH}: a property of host and moment"),
         "dram.efficiency": assumed(0.8, "1", 0.65, 0.92, "streams on a loaded DDR5 socket"),
         "llc.warm_fraction": assumed(0.7, "1", 0.3, 1.0, "the rest holds weights and other tenants' lines"),
-        "attained.bf16": assumed(
-            0.35, "1", 0.1, 0.6, "AMX tiles reach a smaller part of peak than FMA loops; operands come from L2"
-        ),
-        "attained.int8": assumed(
-            0.30, "1", 0.1, 0.6, "AMX tiles reach a smaller part of peak than FMA loops; operands come from L2"
-        ),
+        "attained.bf16": assumed(0.35, "1", 0.1, 0.6, AMX),
+        "attained.int8": assumed(0.30, "1", 0.1, 0.6, AMX),
         **line("direct_conv", (2, 4), (0.83, 0.83), (60, 26)),
         **line("pointwise_conv", (2, 4), (0.85, 0.83), (60, 30)),
         **line("depthwise_conv", (2, 4), (0.77, 0.77), (50, 30)),

@@ -2,7 +2,8 @@
 
 Fused: attention into one flash kernel; bias, activation and residual into the products and convolutions that make their operand;
 chains of elementwise operators and reductions into one generated kernel that reads every input once. `launch=eager` models a
-framework that launches kernel by kernel. 8-bit products read activations that a kernel of its own quantises per token.
+framework that launches kernel by kernel. 8-bit products read activations that a kernel of its own quantises per
+token, unless the row-wise kernel that makes them does.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from edpc.target import (
     Setting,
     Target,
     Unit,
+    assumed,
+    fitted,
     many,
     maybe,
     one,
@@ -46,19 +49,6 @@ POWER = "fit to 701 GEMMs of 100 us and more on H200 SXM with board power, clock
 def sheet(value: float, unit: str, source: str = SHEET) -> Quantity:
     """A figure of the data sheet, exact."""
     return Quantity(value, unit, Basis.DATASHEET, source)
-
-
-def assumed(value: float, unit: str, low: float, high: float, source: str) -> Quantity:
-    """A figure nobody measured, with the range it may have."""
-    return Quantity(value, unit, Basis.ASSUMED, source, (low, high))
-
-
-def fitted(prefix: str, source: str, spread: float, **values: tuple[float, str]) -> dict[str, Quantity]:
-    """Constants fitted together to measurements, each known to within the relative spread."""
-    return {
-        f"{prefix}.{name}": Quantity(v, unit, Basis.MEASURED, source, (v * (1 - spread), v * (1 + spread)))
-        for name, (v, unit) in values.items()
-    }
 
 
 # --- units and memories ---------------------------------------------------------------------------------------
@@ -175,6 +165,8 @@ PARAMETERS = {
 # --- rules ----------------------------------------------------------------------------------------------------
 
 ALONE = Guard("single-use")
+HEAD = Guard("head-dim-at-most", 256)
+SCORES = ATTENTION_POINTWISE | {"bias"}  # a mask that is one row of parameters is a bias
 LOOP = ELEMENTWISE | REDUCTION | NORMALIZATION | SOFTMAX
 INDEXED = frozenset({"transpose", "slice", "concat", "split", "pad", "expand", "tile", "gather"})
 STORED = frozenset({"bias", "batch_norm", "add", "mul", "cast", "clip"}) | ACTIVATION
@@ -183,15 +175,16 @@ RULES = (
     Rule(
         "attention",
         (
-            one(MATMUL, Guard("head-dim-at-most", 256)),
-            many(ATTENTION_POINTWISE),
+            one(MATMUL, HEAD),
+            many(SCORES),
             one(SOFTMAX),
-            many(ATTENTION_POINTWISE),
-            one(MATMUL, Guard("head-dim-at-most", 256)),
+            many(SCORES),
+            one(MATMUL, HEAD),
+            maybe(frozenset({"transpose"})),
         ),
         "attention",
         (ALONE,),
-        "flash attention never writes scores; it scales its operands and reads them by strides",
+        "flash attention never writes scores; it scales its operands, reads them by strides and writes its result by strides",
         frozenset({"transpose", "expand", "split", "slice", "mul", "div"}),
     ),
     Rule(
@@ -199,8 +192,8 @@ RULES = (
         (one(MATMUL, Guard("int8-operands")), many(STORED | QUANTISED, Guard("same-shape"))),
         "gemm",
         (ALONE, Guard("operands-at-most", 12)),
-        "an integer product rescales and requantises its accumulators as it stores them",
-        frozenset({"dequantize"}),
+        "an integer product rescales and requantises its accumulators as it stores them; the scale may be a product of scales",
+        frozenset({"dequantize", "mul"}),
     ),
     Rule(
         "qdq-conv",
@@ -212,10 +205,10 @@ RULES = (
     ),
     Rule(
         "gemm-epilogue",
-        (one(MATMUL), many(ELEMENTWISE, Guard("same-shape")), maybe(frozenset({"transpose"}))),
+        (one(MATMUL), many(ELEMENTWISE, Guard("same-shape")), maybe(frozenset({"transpose", "split"}))),
         "gemm",
         (ALONE, Guard("operands-at-most", 8)),
-        "the accumulators pass through registers on their way out; a permuted operand or result is a matter of strides",
+        "the accumulators pass through registers on their way out; permuted or cut operands and results are a matter of strides",
         frozenset({"transpose"}),
     ),
     Rule(
@@ -229,9 +222,8 @@ RULES = (
         "loop",
         (some(LOOP, Guard("row-fits", "l1"), Guard("operands-at-most", 8)), maybe(frozenset({"quantize_dynamic"}))),
         "vector",
-        (),
-        "a generated kernel reads each input once and keeps rows on chip; copies and gathers are how it indexes its loads",
-        INDEXED | ELEMENTWISE,
+        why="a generated kernel reads each input once and keeps rows on chip; copies and gathers are how it indexes its loads",
+        prologue=INDEXED | ELEMENTWISE,
     ),
     Rule("copy", (some(INDEXED, ALONE),), "movement", (), "copies of copies are one index computation"),
 )

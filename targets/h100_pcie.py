@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edpc.target import Memory, Unit
-from targets.h100 import HBM, L1, L2, L2_BANDWIDTH, MEMORIES, PARAMETERS, UNITS, assumed, sheet
+from edpc.target import Memory, Unit, assumed
+from targets.h100 import HBM, L1, L2, L2_BANDWIDTH, MEMORIES, PARAMETERS, UNITS, sheet
 from targets.h100 import TARGET as SXM
 
 # --- units and memories ---------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edpc.target import Basis, Memory, Quantity, Unit
-from targets.h100 import HBM, MEMORIES, PARAMETERS, POWER, UNITS, fitted, sheet
+from edpc.target import Basis, Memory, Quantity, Unit, fitted
+from targets.h100 import HBM, MEMORIES, PARAMETERS, POWER, UNITS, sheet
 from targets.h100 import TARGET as H100
 
 # --- units and memories ---------------------------------------------------------------------------------------

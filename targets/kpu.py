@@ -29,7 +29,9 @@ from edpc.target import (
     Setting,
     Target,
     Unit,
+    assumed,
     many,
+    maybe,
     one,
     some,
 )
@@ -42,7 +44,7 @@ OURS = "not published; our assumption:"
 
 def design(value: float, unit: str, low: float, high: float, source: str = CATALOGUE) -> Quantity:
     """A figure of the design, or our guess at one, with the range of what it may become."""
-    return Quantity(value, unit, Basis.ASSUMED, source, (low, high))
+    return assumed(value, unit, low, high, source)
 
 
 def given(value: float, unit: str) -> Quantity:
@@ -80,8 +82,8 @@ def tile(name: str, count: int, rows: int, columns: int, **operations: int) -> d
     return {f"tile.{name}.{part}": given(value, "1") for part, value in shape.items()}
 
 
-def runtime(tiles: int, fill: int, drain: int, clocks_hz: tuple[float, float, float]) -> dict[str, Quantity]:
-    """Parameters that all KPUs share in kind."""
+def runtime(tiles: int, fill: int, drain: int, **profiles: tuple[float, float]) -> dict[str, Quantity]:
+    """Parameters that all KPUs share in kind; profiles are (clock in Hz, thermal design power in W)."""
     return {
         "fabric.fill": given(fill, "1"),
         "fabric.drain": given(drain, "1"),
@@ -92,7 +94,8 @@ def runtime(tiles: int, fill: int, drain: int, clocks_hz: tuple[float, float, fl
         "program.energy": design(75e-12 * tiles, "J", 50e-12 * tiles, 100e-12 * tiles, f"{CATALOGUE}: 50 to 100 pJ per tile"),
         "setup.time": design(0.2e-6, "s", 0.05e-6, 1e-6, f"{OURS} descriptors of DMA engines, block movers and streamers"),
         "dram.efficiency": design(0.9, "1", 0.7, 1.0, f"{OURS} long software-scheduled streams"),
-        **{f"profile.{name}": given(clock, "Hz") for name, clock in zip(("low", "default", "high"), clocks_hz, strict=True)},
+        **{f"profile.{name}": given(clock, "Hz") for name, (clock, _) in profiles.items()},
+        **{f"tdp.{name}": given(watts, "W") for name, (_, watts) in profiles.items()},
     }
 
 
@@ -138,27 +141,30 @@ DRAM = Memory(
 
 # --- what runs as one program -------------------------------------------------------------------------------------------------
 
-STREAMED = ELEMENTWISE | QUANTIZATION | NORMALIZATION | SOFTMAX | POOLING
-ALONE = Guard("single-use")
-ROW = Guard("row-fits", "l2")
+PER_TOKEN = frozenset({"quantize_dynamic"})
+STREAMED = (ELEMENTWISE | QUANTIZATION | NORMALIZATION | SOFTMAX | POOLING) - PER_TOKEN
+ADDRESSED = frozenset({"transpose", "slice", "split", "concat", "pad", "expand"})
+ALONE, ROW = Guard("single-use"), Guard("row-fits", "l2")
 
 RULES = (
     Rule(
         "stream-out",
-        (one(CONTRACTION | RECURRENT), many(STREAMED, ALONE, ROW)),
+        (one(CONTRACTION | RECURRENT), many(STREAMED | {"transpose", "split", "slice"}, ALONE, ROW), maybe(PER_TOKEN, ROW)),
         "gemm",
-        (),
-        "results drain from the fabric through the recurrences that consume them: bias, activation, residual, normalisation and "
-        "softmax over rows held in L2, pooling over windows held in L2; nothing returns to DRAM in between",
-        frozenset({"dequantize", "quantize", "cast"}),
+        why="results drain from the fabric through the recurrences that consume them: bias, activation, residual, normalisation "
+        "and softmax over rows held in L2, pooling over windows held in L2; nothing returns to DRAM in between. Streamers "
+        "address memory in any order, so operands and results are permuted, cut, joined, scaled and converted as they pass; "
+        "a stream may be written out and quantised per token as it goes on",
+        prologue=frozenset({"dequantize", "quantize", "cast", "mul", "div"}) | ADDRESSED,
     ),
     Rule(
         "stream",
-        (one(STREAMED, ROW), some(STREAMED | REDUCTION, ALONE, ROW)),
+        (one(STREAMED | PER_TOKEN, ROW), many(STREAMED | REDUCTION, ALONE, ROW), maybe(PER_TOKEN, ROW)),
         "vector",
-        (),
-        "consecutive recurrences on one stream are one program: one read, one write",
+        why="consecutive recurrences on one stream are one program: one read, one write, in any order of addresses",
+        prologue=ELEMENTWISE | ADDRESSED,
     ),
+    Rule("copy", (some(ADDRESSED, ALONE),), "movement", (), "copies of copies are one stream"),
 )
 
 MODIFIERS = (
@@ -186,7 +192,7 @@ PRECISIONS = {
 SETTINGS = {"profile": Setting("default", ("low", "default", "high"), "power profile: scales every clock but the DRAM's")}
 NOTES = (
     "KPU figures are the design intent of an unbuilt machine; see the intervals.",
-    "At its default clock the arithmetic of a KPU alone would draw more than its stated power: its rates and energies disagree.",
+    "At its peak rates a KPU would draw twice its stated power: kernels that would are slowed down to it, and say so.",
 )
 
 TARGET = Target(
@@ -195,12 +201,12 @@ TARGET = Target(
     architecture="domain-flow",
     units=(MATRIX, VECTOR, SPECIAL),
     memories=(L1, L2, L3, DRAM),
-    static_power=design(1.79, "W", 0.9, 9.0, f"{CATALOGUE}: idle; 20.9 W at the default profile; an earlier revision had 9 W"),
+    static_power=design(1.79, "W", 0.9, 9.0, f"{CATALOGUE}: idle; an earlier revision had 9 W"),
     parameters={
         **tile("int8", 179, 32, 32, int4=4096, int8=2048, bf16=1024),
         **tile("bf16", 51, 32, 32, int8=2048, bf16=1024, fp32=512),
         **tile("matrix", 26, 32, 32, int8=2048, bf16=1024),
-        **runtime(256, 32, 32, (450e6, 600e6, 700e6)),
+        **runtime(256, 32, 32, low=(450e6, 10.7), default=(600e6, 20.9), high=(700e6, 34.3)),
         **mesh(16, 16, 16, 256e9),
     },
     settings=SETTINGS,

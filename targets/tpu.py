@@ -29,8 +29,12 @@ from edpc.target import (
     Setting,
     Target,
     Unit,
+    assumed,
     many,
+    maybe,
+    measured,
     one,
+    published,
     some,
 )
 
@@ -45,19 +49,9 @@ def sheet(value: float, unit: str, source: str = SYSTEM) -> Quantity:
     return Quantity(value, unit, Basis.DATASHEET, source)
 
 
-def fitted(value: float, unit: str, low: float, high: float, what: str = FITTED) -> Quantity:
-    """A figure fitted to measurements."""
-    return Quantity(value, unit, Basis.MEASURED, what, (low, high))
-
-
-def known(value: float, unit: str, low: float, high: float, source: str) -> Quantity:
-    """A published figure."""
-    return Quantity(value, unit, Basis.LITERATURE, source, (low, high))
-
-
-def assumed(value: float, unit: str, low: float, high: float, why: str) -> Quantity:
-    """A figure that nobody published."""
-    return Quantity(value, unit, Basis.ASSUMED, why, (low, high))
+def timed(value: float, unit: str, low: float, high: float, what: str = FITTED) -> Quantity:
+    """A figure fitted to the timed kernels."""
+    return measured(value, unit, low, high, what)
 
 
 # --- units and memories -------------------------------------------------------------------------------------------------------
@@ -69,16 +63,16 @@ MATRIX = Unit(
         "int8": sheet(275e12, "FLOP/s"),
     },
     energy={
-        "bf16": known(
+        "bf16": published(
             0.30e-12, "J/FLOP", 0.16e-12, 0.62e-12, f"{ISCA21}: bf16 multiply, fp32 add; 0.62 bounds chip power / peak"
         ),
-        "int8": known(0.10e-12, "J/FLOP", 0.04e-12, 0.31e-12, f"{ISCA21}: int8 multiply, int32 add, delivery of operands"),
+        "int8": published(0.10e-12, "J/FLOP", 0.04e-12, 0.31e-12, f"{ISCA21}: int8 multiply, int32 add, delivery of operands"),
     },
 )
 VECTOR = Unit(
     "vector",
-    rate={"fp32": known(4.3e12, "FLOP/s", 2.15e12, 8.6e12, f"{ISCA23}: 2 cores x 128 lanes x 16 ALUs x 1.05 GHz")},
-    energy={"fp32": known(0.85e-12, "J/FLOP", 0.38e-12, 2.0e-12, f"{ISCA21}: between fp32 add and multiply")},
+    rate={"fp32": published(4.3e12, "FLOP/s", 2.15e12, 8.6e12, f"{ISCA23}: 2 cores x 128 lanes x 16 ALUs x 1.05 GHz")},
+    energy={"fp32": published(0.85e-12, "J/FLOP", 0.38e-12, 2.0e-12, f"{ISCA21}: between fp32 add and multiply")},
 )
 SPECIAL = Unit(
     "special",
@@ -87,78 +81,81 @@ SPECIAL = Unit(
     },
     energy={"fp32": assumed(5e-12, "J/FLOP", 1e-12, 15e-12, "four to six dependent fp32 operations")},
 )
+NEAR = published(1.75e-12, "J/B", 0.9e-12, 3.5e-12, f"{ISCA21}: 1 MB SRAM, 14 pJ per 64 bit")
+FAR = assumed(4e-12, "J/B", 1.75e-12, 8e-12, "1 MB SRAM banks plus the wires across 128 MiB")
+DEVICE = f"{ISCA21}: HBM2 250 to 450 pJ per 64 bit; board level up to 13.1 pJ/bit (A100)"
+HBM2 = published(43.75e-12, "J/B", 31e-12, 105e-12, DEVICE)
 VMEM = Memory(
     "vmem",
     "local",
-    known(32 * 2**20, "B", 32 * 2**20, 32 * 2**20, f"{ISCA23}: 16 MiB per core"),
+    published(32 * 2**20, "B", 32 * 2**20, 32 * 2**20, f"{ISCA23}: 16 MiB per core"),
     assumed(25.8e12, "B/s", 8e12, 30e12, "two loads and a store of 4 KiB a cycle and core"),
-    known(1.75e-12, "J/B", 0.9e-12, 3.5e-12, f"{ISCA21}: 1 MB SRAM, 14 pJ per 64 bit"),
-    known(1.75e-12, "J/B", 0.9e-12, 3.5e-12, f"{ISCA21}: 1 MB SRAM, 14 pJ per 64 bit"),
+    NEAR,
+    NEAR,
 )
 CMEM = Memory(
     "cmem",
     "llc",
-    known(128 * 2**20, "B", 128 * 2**20, 128 * 2**20, ISCA23),
+    published(128 * 2**20, "B", 128 * 2**20, 128 * 2**20, ISCA23),
     assumed(5e12, "B/s", 2.4e12, 10e12, "several times HBM; not published"),
-    assumed(4e-12, "J/B", 1.75e-12, 8e-12, "1 MB SRAM banks plus the wires across 128 MiB"),
-    assumed(4e-12, "J/B", 1.75e-12, 8e-12, "1 MB SRAM banks plus the wires across 128 MiB"),
+    FAR,
+    FAR,
 )
 HBM = Memory(
     "hbm",
     "dram",
     sheet(32 * 2**30, "B"),
     sheet(1.2e12, "B/s"),
-    known(43.75e-12, "J/B", 31e-12, 105e-12, f"{ISCA21}: HBM2 250 to 450 pJ per 64 bit; board level up to 13.1 pJ/bit (A100)"),
-    known(43.75e-12, "J/B", 31e-12, 105e-12, f"{ISCA21}: HBM2 250 to 450 pJ per 64 bit; board level up to 13.1 pJ/bit (A100)"),
+    HBM2,
+    HBM2,
 )
 
 # --- what runs as one kernel --------------------------------------------------------------------------------------------------
 
-POINTWISE = ELEMENTWISE | QUANTIZATION | {"batch_norm"}
+# A quantiser per token needs the largest element of a row first, so it is no pointwise operator.
+PER_TOKEN = frozenset({"quantize_dynamic"})
+POINTWISE = (ELEMENTWISE | QUANTIZATION | {"batch_norm"}) - PER_TOKEN
 NORMS = NORMALIZATION - {"batch_norm"}
-ALONE = Guard("single-use")
-SAME = Guard("same-shape")
-ROW = Guard("row-fits", "vmem")
-CONVERSIONS = frozenset({"dequantize", "cast"})
+INDEXED = frozenset({"transpose", "slice", "split", "concat", "pad", "expand"})
+ALONE, SAME, ROW = Guard("single-use"), Guard("same-shape"), Guard("row-fits", "vmem")
 
 RULES = (
     Rule(
         "output-fusion",
-        (one(CONTRACTION | RECURRENT), many(POINTWISE, ALONE, SAME)),
+        (
+            one(CONTRACTION | RECURRENT),
+            many(POINTWISE, ALONE, SAME),
+            many(frozenset({"transpose", "split", "slice"}), ALONE),
+            many(POINTWISE, ALONE, SAME),
+        ),
         "gemm",
-        (),
-        "XLA emits the pointwise consumers of a contraction on its result tile before the tile leaves vector memory, "
-        "and conversions of its operands where it loads them",
-        CONVERSIONS,
+        why="XLA emits the pointwise consumers of a contraction on its result tile before the tile leaves vector memory; it "
+        "gives results and operands layouts that make transposes and cuts free, and scales and converts operands on loading",
+        prologue=frozenset({"dequantize", "cast", "transpose", "expand", "mul", "div"}),
     ),
     Rule(
         "row-loop",
-        (some(POINTWISE, ALONE, SAME), one(SOFTMAX | NORMS, ALONE, ROW), many(POINTWISE, ALONE, SAME)),
+        (one(SOFTMAX | NORMS | PER_TOKEN, ROW), many(POINTWISE, ALONE, SAME), maybe(PER_TOKEN, ROW)),
         "reduction",
-        (),
-        "a softmax or normalisation is one loop nest over rows held in vector memory; pointwise work before and after joins it",
-    ),
-    Rule(
-        "row-loop-output",
-        (one(SOFTMAX | NORMS, ROW), some(POINTWISE, ALONE, SAME)),
-        "reduction",
-        (),
-        "pointwise consumers join the loop over rows",
+        why="a softmax, a normalisation or a quantiser per token is one loop nest over rows held in vector memory; pointwise "
+        "work before and after joins it, and it may write its rows both as they are and quantised",
+        prologue=POINTWISE | INDEXED,
     ),
     Rule(
         "reduce-fusion",
         (some(POINTWISE, ALONE, SAME), one(REDUCTION | POOLING, ALONE)),
         "reduction",
-        (),
-        "a reduction computes its input on the fly, so the producers' result is never written",
+        why="a reduction computes its input on the fly, so the producers' result is never written",
+        prologue=POINTWISE | INDEXED,
     ),
     Rule(
         "loop-fusion",
-        (one(POINTWISE), some(POINTWISE, ALONE, SAME)),
+        (one(POINTWISE), many(POINTWISE, ALONE)),
         "vector",
-        (),
-        "one loop, one read and one write, however long the pointwise chain",
+        why="one loop, one read and one write, however long the chain; cuts, joins and broadcasts are how it indexes its loads",
+        prologue=POINTWISE | INDEXED,
     ),
+    Rule("copy", (some(INDEXED, ALONE),), "movement", (), "copies of copies are one index computation"),
 )
 
 MODIFIERS = (
@@ -194,23 +191,23 @@ PARAMETERS = {
     "array.rows": sheet(128, "1"),
     "array.columns": sheet(128, "1"),
     "array.count": sheet(8, "1", f"{SYSTEM}: 2 cores x 4 arrays"),
-    "array.efficiency": fitted(0.827, "1", 0.74, 0.92, f"{FITTED}: 8.79 fs per multiply-accumulate"),
+    "array.efficiency": timed(0.827, "1", 0.74, 0.92, f"{FITTED}: 8.79 fs per multiply-accumulate"),
     "tile.sublanes": sheet(8, "1"),
     "tile.lanes": sheet(128, "1"),
-    "matmul.large_operand": fitted(1.64e-12, "s/B", 1.0e-12, 2.0e-12, f"{FITTED}: 3.28 ps per 2-byte element"),
-    "matmul.small_operand": fitted(4.72e-12, "s/B", 2.4e-12, 5.7e-12, f"{FITTED}: 9.44 ps per 2-byte element"),
-    "matmul.result": fitted(2.69e-12, "s/B", 1.6e-12, 3.2e-12, f"{FITTED}: 5.38 ps per 2-byte element"),
-    "loadstore.read": fitted(2.5e-12, "s/B", 1.5e-12, 3.0e-12, f"{FITTED}: 17.8 ps (two inputs) less 12.8 ps (one) per element"),
-    "loadstore.write": fitted(
+    "matmul.large_operand": timed(1.64e-12, "s/B", 1.0e-12, 2.0e-12, f"{FITTED}: 3.28 ps per 2-byte element"),
+    "matmul.small_operand": timed(4.72e-12, "s/B", 2.4e-12, 5.7e-12, f"{FITTED}: 9.44 ps per 2-byte element"),
+    "matmul.result": timed(2.69e-12, "s/B", 1.6e-12, 3.2e-12, f"{FITTED}: 5.38 ps per 2-byte element"),
+    "loadstore.read": timed(2.5e-12, "s/B", 1.5e-12, 3.0e-12, f"{FITTED}: 17.8 ps (two inputs) less 12.8 ps (one) per element"),
+    "loadstore.write": timed(
         3.9e-12, "s/B", 2.4e-12, 4.5e-12, f"{FITTED}: 12.8 ps per element of a one-input kernel less its read"
     ),
-    "loadstore.row_read": fitted(2.85e-12, "s/B", 1.7e-12, 3.4e-12, f"{FITTED}: layer norm, 13.5 ps per element less the write"),
-    "loadstore.row": fitted(0.795e-9, "s", 0.4e-9, 1.6e-9, f"{FITTED}: layer norm, 1.59 ns per row, for two reductions"),
-    "floor.matmul": fitted(1.02e-6, "s", 0.9e-6, 1.2e-6),
-    "floor.vector": fitted(0.90e-6, "s", 0.8e-6, 1.0e-6),
-    "floor.rowwise": fitted(7.6e-6, "s", 1.0e-6, 8.5e-6, f"{FITTED}: layer norm; softmax is assumed to be alike"),
-    "floor.copy": fitted(0.60e-6, "s", 0.5e-6, 0.7e-6),
-    "dram.efficiency": fitted(0.85, "1", 0.78, 0.92, f"{FITTED}: copies at 1.02 of 1.2 TB/s"),
+    "loadstore.row_read": timed(2.85e-12, "s/B", 1.7e-12, 3.4e-12, f"{FITTED}: layer norm, 13.5 ps per element less the write"),
+    "loadstore.row": timed(0.795e-9, "s", 0.4e-9, 1.6e-9, f"{FITTED}: layer norm, 1.59 ns per row, for two reductions"),
+    "floor.matmul": timed(1.02e-6, "s", 0.9e-6, 1.2e-6),
+    "floor.vector": timed(0.90e-6, "s", 0.8e-6, 1.0e-6),
+    "floor.rowwise": timed(7.6e-6, "s", 1.0e-6, 8.5e-6, f"{FITTED}: layer norm; softmax is assumed to be alike"),
+    "floor.copy": timed(0.60e-6, "s", 0.5e-6, 0.7e-6),
+    "dram.efficiency": timed(0.85, "1", 0.78, 0.92, f"{FITTED}: copies at 1.02 of 1.2 TB/s"),
     "llc.warm_fraction": assumed(
         0.8, "1", 0.5, 1.0, "XLA places short-lived tensors on chip and leaves room for prefetched weights"
     ),

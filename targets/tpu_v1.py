@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from edpc.target import (
     CONTRACTION,
-    ELEMENTWISE,
     POOLING,
-    QUANTIZATION,
     RECURRENT,
     Guard,
     Memory,
@@ -20,12 +18,14 @@ from edpc.target import (
     Setting,
     Target,
     Unit,
+    assumed,
     many,
     maybe,
     one,
+    published,
     some,
 )
-from targets.tpu import MODIFIERS, assumed, known, sheet
+from targets.tpu import MODIFIERS, POINTWISE, sheet
 
 ISCA17 = "Jouppi et al., In-Datacenter Performance Analysis of a TPU, ISCA 2017"
 HOROWITZ = "Horowitz, ISSCC 2014 (45 nm), scaled to 28 nm"
@@ -37,52 +37,59 @@ HIDDEN = f"{ISCA17}: operands stream as the array takes them, inside the cycles 
 
 MATRIX = Unit(
     "matrix",
-    rate={"int8": known(91.75e12, "FLOP/s", 91.75e12, 91.75e12, f"{ISCA17}: 256 x 256 x 2 x 700 MHz = 92 TOP/s")},
+    rate={"int8": published(91.75e12, "FLOP/s", 91.75e12, 91.75e12, f"{ISCA17}: 256 x 256 x 2 x 700 MHz = 92 TOP/s")},
     energy={
-        "int8": known(0.10e-12, "J/FLOP", 0.05e-12, 0.3e-12, f"{HOROWITZ}: int8 multiply and int32 add, with operand delivery")
+        "int8": published(
+            0.10e-12, "J/FLOP", 0.05e-12, 0.3e-12, f"{HOROWITZ}: int8 multiply and int32 add, with operand delivery"
+        )
     },
 )
 VECTOR = Unit(
     "vector",
-    rate={"int8": known(179.2e9, "FLOP/s", 179.2e9, 717e9, BUFFER), "fp32": known(179.2e9, "FLOP/s", 179.2e9, 717e9, BUFFER)},
+    rate={
+        "int8": published(179.2e9, "FLOP/s", 179.2e9, 717e9, BUFFER),
+        "fp32": published(179.2e9, "FLOP/s", 179.2e9, 717e9, BUFFER),
+    },
     energy={
-        "int8": known(0.10e-12, "J/FLOP", 0.03e-12, 0.5e-12, HOROWITZ),
-        "fp32": known(0.6e-12, "J/FLOP", 0.1e-12, 3e-12, f"{HOROWITZ}: 32-bit accumulators"),
+        "int8": published(0.10e-12, "J/FLOP", 0.03e-12, 0.5e-12, HOROWITZ),
+        "fp32": published(0.6e-12, "J/FLOP", 0.1e-12, 3e-12, f"{HOROWITZ}: 32-bit accumulators"),
     },
 )
 SPECIAL = Unit(
     "special",
-    rate={"int8": known(179.2e9, "FLOP/s", 90e9, 179.2e9, f"{BUFFER}: nonlinearities are table look-ups")},
+    rate={"int8": published(179.2e9, "FLOP/s", 90e9, 179.2e9, f"{BUFFER}: nonlinearities are table look-ups")},
     energy={"int8": assumed(1e-12, "J/FLOP", 0.3e-12, 5e-12, "a look-up in a small table")},
 )
+NEAR = published(2.0e-12, "J/B", 1e-12, 6e-12, f"{HOROWITZ}: between 32 KB and 1 MB SRAM")
+FAR = published(8e-12, "J/B", 4e-12, 16e-12, f"{HOROWITZ}: 1 MB SRAM, 100 pJ per 64 bit at 45 nm")
+CHANNEL = published(240e-12, "J/B", 160e-12, 325e-12, "Horowitz, ISSCC 2014: DRAM 1300 to 2600 pJ per 64 bit")
 ACCUMULATORS = Memory(
     "accumulators",
     "local",
-    known(4 * 2**20, "B", 4 * 2**20, 4 * 2**20, ISCA17),
-    known(716.8e9, "B/s", 716.8e9, 716.8e9, f"{ISCA17}: 256 sums of 32 bit a cycle"),
-    known(2.0e-12, "J/B", 1e-12, 6e-12, f"{HOROWITZ}: between 32 KB and 1 MB SRAM"),
-    known(2.0e-12, "J/B", 1e-12, 6e-12, f"{HOROWITZ}: between 32 KB and 1 MB SRAM"),
+    published(4 * 2**20, "B", 4 * 2**20, 4 * 2**20, ISCA17),
+    published(716.8e9, "B/s", 716.8e9, 716.8e9, f"{ISCA17}: 256 sums of 32 bit a cycle"),
+    NEAR,
+    NEAR,
 )
 UNIFIED_BUFFER = Memory(
     "buffer",
     "llc",
-    known(24 * 2**20, "B", 24 * 2**20, 24 * 2**20, ISCA17),
-    known(179.2e9, "B/s", 167e9, 358e9, BUFFER),
-    known(8e-12, "J/B", 4e-12, 16e-12, f"{HOROWITZ}: 1 MB SRAM, 100 pJ per 64 bit at 45 nm"),
-    known(8e-12, "J/B", 4e-12, 16e-12, f"{HOROWITZ}: 1 MB SRAM, 100 pJ per 64 bit at 45 nm"),
+    published(24 * 2**20, "B", 24 * 2**20, 24 * 2**20, ISCA17),
+    published(179.2e9, "B/s", 167e9, 358e9, BUFFER),
+    FAR,
+    FAR,
 )
 DDR3 = Memory(
     "ddr3",
     "dram",
-    known(8e9, "B", 8e9, 8e9, ISCA17),
-    known(34e9, "B/s", 30e9, 34e9, f"{ISCA17}: 34 GB/s, of which about 30 GB/s is reached"),
-    known(240e-12, "J/B", 160e-12, 325e-12, "Horowitz, ISSCC 2014: DRAM 1300 to 2600 pJ per 64 bit"),
-    known(240e-12, "J/B", 160e-12, 325e-12, "Horowitz, ISSCC 2014: DRAM 1300 to 2600 pJ per 64 bit"),
+    published(8e9, "B", 8e9, 8e9, ISCA17),
+    published(34e9, "B/s", 30e9, 34e9, f"{ISCA17}: 34 GB/s, of which about 30 GB/s is reached"),
+    CHANNEL,
+    CHANNEL,
 )
 
 # --- what runs as one instruction sequence ------------------------------------------------------------------------------------
 
-POINTWISE = ELEMENTWISE | QUANTIZATION | {"batch_norm"}
 ALONE = Guard("single-use")
 
 RULES = (
@@ -90,16 +97,14 @@ RULES = (
         "activation-pipeline",
         (one(CONTRACTION | RECURRENT), many(POINTWISE, ALONE, Guard("same-shape")), maybe(POOLING, ALONE)),
         "gemm",
-        (),
-        "sums leave the accumulators through the activation pipeline: bias, nonlinearity, then pooling",
-        frozenset({"dequantize", "quantize", "cast"}),
+        why="sums leave the accumulators through the activation pipeline: bias, nonlinearity, then pooling",
+        prologue=frozenset({"dequantize", "quantize", "cast"}),
     ),
     Rule(
         "vector-sequence",
         (one(POINTWISE), some(POINTWISE, ALONE, Guard("same-shape"))),
         "vector",
-        (),
-        "vector instructions chain without leaving the activation pipeline",
+        why="vector instructions chain without leaving the activation pipeline",
     ),
 )
 
@@ -112,7 +117,7 @@ TARGET = Target(
     architecture="systolic-array",
     units=(MATRIX, VECTOR, SPECIAL),
     memories=(ACCUMULATORS, UNIFIED_BUFFER, DDR3),
-    static_power=known(28.0, "W", 26.0, 30.0, f"{ISCA17}: idle; busy 40 W, TDP 75 W"),
+    static_power=published(28.0, "W", 26.0, 30.0, f"{ISCA17}: idle; busy 40 W, TDP 75 W"),
     parameters={
         "array.rows": sheet(256, "1", ISCA17),
         "array.columns": sheet(256, "1", ISCA17),
@@ -120,18 +125,18 @@ TARGET = Target(
         "array.efficiency": assumed(1.0, "1", 0.8, 1.0, "the folds are exact; synchronisation with the host is not counted"),
         "tile.sublanes": sheet(1, "1", ISCA17),
         "tile.lanes": sheet(256, "1", ISCA17),
-        "matmul.large_operand": known(0.0, "s/B", 0.0, 5.58e-12, HIDDEN),
-        "matmul.small_operand": known(0.0, "s/B", 0.0, 5.58e-12, HIDDEN),
-        "matmul.result": known(5.58e-12, "s/B", 0.0, 5.98e-12, BUFFER),
-        "loadstore.read": known(5.58e-12, "s/B", 2.8e-12, 5.98e-12, BUFFER),
-        "loadstore.write": known(5.58e-12, "s/B", 2.8e-12, 5.98e-12, BUFFER),
-        "loadstore.row_read": known(5.58e-12, "s/B", 2.8e-12, 12e-12, BUFFER),
+        "matmul.large_operand": published(0.0, "s/B", 0.0, 5.58e-12, HIDDEN),
+        "matmul.small_operand": published(0.0, "s/B", 0.0, 5.58e-12, HIDDEN),
+        "matmul.result": published(5.58e-12, "s/B", 0.0, 5.98e-12, BUFFER),
+        "loadstore.read": published(5.58e-12, "s/B", 2.8e-12, 5.98e-12, BUFFER),
+        "loadstore.write": published(5.58e-12, "s/B", 2.8e-12, 5.98e-12, BUFFER),
+        "loadstore.row_read": published(5.58e-12, "s/B", 2.8e-12, 12e-12, BUFFER),
         "loadstore.row": assumed(1.43e-9, "s", 0.5e-9, 12e-9, "one cycle per row; v1 had no row reductions of its own"),
-        "floor.matmul": known(29e-9, "s", 14e-9, 1e-6, f"{ISCA17}: instructions take 10 to 20 cycles each; host not counted"),
-        "floor.vector": known(29e-9, "s", 14e-9, 1e-6, f"{ISCA17}: instructions take 10 to 20 cycles each; host not counted"),
+        "floor.matmul": published(29e-9, "s", 14e-9, 1e-6, f"{ISCA17}: instructions take 10 to 20 cycles each; host not counted"),
+        "floor.vector": published(29e-9, "s", 14e-9, 1e-6, f"{ISCA17}: instructions take 10 to 20 cycles each; host not counted"),
         "floor.rowwise": assumed(29e-9, "s", 14e-9, 10e-6, "as other instructions; the host may have to help"),
-        "floor.copy": known(29e-9, "s", 14e-9, 1e-6, f"{ISCA17}: instructions take 10 to 20 cycles each; host not counted"),
-        "dram.efficiency": known(0.9, "1", 0.8, 1.0, f"{ISCA17}: about 30 of 34 GB/s reached by weight-bound networks"),
+        "floor.copy": published(29e-9, "s", 14e-9, 1e-6, f"{ISCA17}: instructions take 10 to 20 cycles each; host not counted"),
+        "dram.efficiency": published(0.9, "1", 0.8, 1.0, f"{ISCA17}: about 30 of 34 GB/s reached by weight-bound networks"),
         "llc.warm_fraction": assumed(1.0, "1", 0.5, 1.0, "the unified buffer holds activations only"),
     },
     settings={

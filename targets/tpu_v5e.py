@@ -6,8 +6,8 @@ It fuses as the v4 does. Rates and memories are the vendor's; path prices are th
 
 from __future__ import annotations
 
-from edpc.target import Basis, Memory, Quantity, Target, Unit
-from targets.tpu import FITTED, ISCA21, MODIFIERS, PARAMETERS, PRECISIONS, RULES, SETTINGS, assumed, known, sheet
+from edpc.target import Basis, Memory, Quantity, Target, Unit, assumed, published
+from targets.tpu import FITTED, ISCA21, MODIFIERS, PARAMETERS, PRECISIONS, RULES, SETTINGS, sheet
 
 SYSTEM = "Google Cloud TPU v5e system architecture page"
 SCALED = f"v4 figure times 1.4 for one core at 1.5 GHz instead of two at 1.05 GHz; v4: {FITTED}"
@@ -49,13 +49,13 @@ VREG = Memory(
     "local",
     assumed(256 * 2**10, "B", 128 * 2**10, 512 * 2**10, "64 vector registers of 4 KiB"),
     assumed(18.4e12, "B/s", 6e12, 25e12, f"two loads and a store of 4 KiB a cycle, {CLOCK}"),
-    known(1.1e-12, "J/B", 0.5e-12, 1.75e-12, f"{ISCA21}: 32 KB SRAM, 8.5 pJ per 64 bit"),
-    known(1.1e-12, "J/B", 0.5e-12, 1.75e-12, f"{ISCA21}: 32 KB SRAM, 8.5 pJ per 64 bit"),
+    published(1.1e-12, "J/B", 0.5e-12, 1.75e-12, f"{ISCA21}: 32 KB SRAM, 8.5 pJ per 64 bit"),
+    published(1.1e-12, "J/B", 0.5e-12, 1.75e-12, f"{ISCA21}: 32 KB SRAM, 8.5 pJ per 64 bit"),
 )
 VMEM = Memory(
     "vmem",
     "llc",
-    known(128 * 2**20, "B", 48 * 2**20, 128 * 2**20, "on-chip vector memory of the v5e class, as compilers report it"),
+    published(128 * 2**20, "B", 48 * 2**20, 128 * 2**20, "on-chip vector memory of the v5e class, as compilers report it"),
     assumed(5e12, "B/s", 2.4e12, 18e12, "not published"),
     assumed(4e-12, "J/B", 1.75e-12, 8e-12, "1 MB SRAM banks plus the wires across 128 MiB"),
     assumed(4e-12, "J/B", 1.75e-12, 8e-12, "1 MB SRAM banks plus the wires across 128 MiB"),
@@ -65,8 +65,8 @@ HBM = Memory(
     "dram",
     sheet(16e9, "B", SYSTEM),
     sheet(819e9, "B/s", SYSTEM),
-    known(43.75e-12, "J/B", 31e-12, 105e-12, f"{ISCA21}: HBM2 250 to 450 pJ per 64 bit"),
-    known(43.75e-12, "J/B", 31e-12, 105e-12, f"{ISCA21}: HBM2 250 to 450 pJ per 64 bit"),
+    published(43.75e-12, "J/B", 31e-12, 105e-12, f"{ISCA21}: HBM2 250 to 450 pJ per 64 bit"),
+    published(43.75e-12, "J/B", 31e-12, 105e-12, f"{ISCA21}: HBM2 250 to 450 pJ per 64 bit"),
 )
 
 # --- the machine --------------------------------------------------------------------------------------------------------------

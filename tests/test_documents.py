@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tools import readme
 
 from tests.command_line import edpc
+from tools import readme
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"

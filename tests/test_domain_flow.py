@@ -18,13 +18,17 @@ from edpc.machine.domain_flow import peak_operations, tile_kinds
 from edpc.machine.table import CostColumns, KernelTable
 from edpc.machine.walk import walk
 from edpc.target import Target
-from targets.kpu import TARGET as T256
+from targets.kpu import TARGET as LIMITED
 from targets.kpu_t64 import TARGET as T64
 from targets.kpu_t768 import TARGET as T768
 from tests import domain_flow_simulator as simulator
 from tests.machine_graphs import Net, group
 
 SMALL = st.integers(1, 6)
+# Cycles are counted on a machine that may draw what it likes.
+T256 = LIMITED
+for profile in ("low", "default", "high"):
+    T256 = T256.with_quantity(f"tdp.{profile}", 1e3, "no limit")
 
 
 def price(graph: Graph, target: Target, groups: list[Group] | None = None) -> tuple[KernelTable, CostColumns]:
@@ -163,6 +167,28 @@ def test_profiles_scale_the_fabric_and_leave_the_dram() -> None:
     assert slow.busy_compute_s[0] / usual.busy_compute_s[0] == pytest.approx(600 / 450)
     assert fast.busy_compute_s[0] / usual.busy_compute_s[0] == pytest.approx(600 / 700)
     assert slow.dram_j.sum() == usual.dram_j.sum()
+
+
+def test_a_kernel_that_would_exceed_the_power_limit_is_stretched_until_it_meets_it() -> None:
+    _, free = price(layer(1024, 1024, 512), T256)
+    _, held = price(layer(1024, 1024, 512), LIMITED)
+    dynamic = (held.compute_j + held.on_chip_j + held.dram_j + held.overhead_j).sum()
+    # 20.9 W of which 1.79 W are static.
+    seconds = (held.compute_s + held.memory_s + held.overhead_s).sum()
+    assert seconds == pytest.approx(dynamic / (20.9 - 1.79), rel=1e-9)
+    assert seconds > 2 * (free.compute_s + free.memory_s + free.overhead_s).sum()
+    # Set-up is not what a slower clock stretches, and no event is counted twice.
+    assert held.overhead_s.sum() == free.overhead_s.sum()
+    assert dynamic == (free.compute_j + free.on_chip_j + free.dram_j + free.overhead_j).sum()
+    assert held.utilization[0] < free.utilization[0]
+    assert held.notes[0][0].startswith("power-limited, ")
+    assert not free.notes
+
+
+def test_a_kernel_below_the_power_limit_keeps_its_time() -> None:
+    (_, free), (_, held) = price(layer(16, 64, 64), T256), price(layer(16, 64, 64), LIMITED)
+    assert (held.compute_s == free.compute_s).all()
+    assert not held.notes
 
 
 def test_arithmetic_and_streams_are_priced_by_counted_events() -> None:

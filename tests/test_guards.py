@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from networks import grouped, machine
 
@@ -52,6 +54,22 @@ def test_same_shape_wants_an_element_for_an_element() -> None:
     body = HEAD + "%y = input() : fp32[2,4,8]; %s = add(%a, %y) : fp32[2,4,8]; %return = return(%s) : ()"
     assert reason(body, Guard("same-shape")) == "%s makes fp32[2,4,8] of fp32[4,8]"
     assert not any(refusals(body.replace("[2,4,8]", "[4,8]"), Guard("same-shape")).values())
+
+
+def test_scalar_factor_wants_a_single_number() -> None:
+    body = HEAD + "%y = input() : fp32[4,8]; %s = mul(%a, %y) : fp32[4,8]; %return = return(%s) : ()"
+    assert reason(body, Guard("scalar-factor")) == "operand 1 of %s is fp32[4,8], not a single number"
+    assert not any(refusals(body.replace("%y = input() : fp32[4,8]", "%y = input() : fp32[]"), Guard("scalar-factor")).values())
+
+
+def test_scalar_factor_lets_an_anchor_have_one_tensor() -> None:
+    rule = Rule("scaled", (one(frozenset({"mul"}), Guard("scalar-factor")), one(MATMUL)), "gemm")
+    body = "%x = input() : fp32[4,8]; %y = input() : fp32[SHAPE]; %w = parameter() : fp32[8,8]; %s = mul(%x, %y) : fp32[4,8];"
+    body += "%a = matmul(%s, %w) : fp32[4,8]; %return = return(%a) : ()"
+    assert reason(body.replace("SHAPE", "4,8"), rule=replace(rule, guards=(Guard("scalar-factor"),))).startswith(
+        "operand 1 of %s"
+    )
+    assert not any(refusals(body.replace("SHAPE", ""), rule=rule).values())
 
 
 def test_vector_bias_wants_a_parameter_along_one_axis() -> None:

@@ -116,6 +116,14 @@ def test_an_8_bit_convolution_by_hand_and_a_depthwise_one_on_the_lanes() -> None
     expected = 0.95e-6 + 0.86e-6 + (compute**3.82 + memory**3.82) ** (1 / 3.82)
     assert kernel.cost.latency_s == pytest.approx(expected, rel=1e-6)
 
+    net = Net("int8")
+    x, w = net.input("x", 1, 512, 7, 7), net.parameter("w", 512, 512, 3, 3)
+    (kernel,) = kernels(net.done(net.op("y", "conv", [x, w], 1, 512, 7, 7, pads=(1, 1, 1, 1), compute_precision="int8")))
+    # 1 x 4 tiles of K = 4,608 would keep 4 of 132 multiprocessors busy for 11.5 us; a ninth of the depth each, 1.3 us and 2.33.
+    tile = 2 * 128 * 128 * 4608 / (1978.9e12 * 0.875 / 132)
+    assert kernel.cost.latency_s < 0.95e-6 + 0.86e-6 + tile / 2
+    assert kernel.cost.latency_s > 0.95e-6 + 0.86e-6 + tile / 9 + 2.33e-6
+
     net = Net("bf16")
     x, w = net.input("x", 8, 512, 56, 56), net.parameter("w", 512, 1, 3, 3)
     depthwise = net.done(net.op("y", "conv", [x, w], 8, 512, 56, 56, pads=(1, 1, 1, 1), groups=512))

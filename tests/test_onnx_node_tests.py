@@ -9,8 +9,11 @@ from collections.abc import Mapping
 import onnx
 import pytest
 
+from edpc.api import run
 from edpc.frontends import load
 from edpc.ir import Graph
+from edpc.registry import find_target
+from edpc.report import build_report
 from tests.node_models import node_models
 from tests.onnx_graphs import checked, kinds, macs
 
@@ -70,3 +73,14 @@ def test_composites_multiply_what_their_definition_multiplies(node_graphs: Mappi
         assert macs(graph) == macs(definition), name
         compared += macs(graph) > 0
     assert compared >= 100
+
+
+def test_every_node_test_gets_a_report_that_adds_up(node_graphs: Mapping[str, Graph]) -> None:
+    """Through the whole compiler, the targets taking turns."""
+    targets = [find_target(name) for name in ("h100", "kpu", "tpu", "cpu")]
+    for number, (name, graph) in enumerate(node_graphs.items()):
+        graph, target = graph.copy(), targets[number % len(targets)]
+        run(graph, target)
+        report = build_report(graph, target)
+        assert sum(o.edp_js for o in report.operators) == pytest.approx(report.edp_js, rel=1e-9), name
+        assert sum(o.energy_j for o in report.operators) == pytest.approx(report.energy_j, rel=1e-9), name

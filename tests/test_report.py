@@ -52,7 +52,8 @@ def test_parts_sum_to_the_whole(rows: list[tuple[Cost, Cost, int, int]]) -> None
     fusion = report.fusion
     largest = max(fusion.separate.edp_js, fusion.fused.edp_js)
     causes = report.to_dict()["fusion"]["saved"]["by_cause"].values()
-    assert close(math.fsum(causes), fusion.saved.edp_js, largest)
+    # Causes of opposite sign may cancel: what rounding leaves is relative to them, not to their sum.
+    assert close(math.fsum(causes), fusion.saved.edp_js, max(largest, math.fsum(map(abs, causes))))
     assert close(fusion.separate.edp_js - fusion.saved.edp_js, fusion.fused.edp_js, largest)
     assert "NaN" not in report.to_json().decode()
 

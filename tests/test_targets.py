@@ -40,9 +40,10 @@ def test_a_target_is_complete(name: str) -> None:
     assert (MODULES[name].__doc__ or "").strip().endswith(".")
     assert target.name == name.replace("_", "-")
     assert target.summary
-    assert set(target.precisions) == PRECISIONS
-    assert target.rules
-    assert target.modifiers
+    if not target.reference:
+        assert set(target.precisions) == PRECISIONS
+        assert target.rules
+        assert target.modifiers
     assert target.pipeline.endswith("attribute-edp")
     model_of(target)  # every constant that the cost model reads is there
 
@@ -153,7 +154,8 @@ def test_more_bandwidth_higher_rates_and_lower_energies_never_hurt(name: str, fu
             e = np.broadcast_to(e, len(scales))
             assert e[0] == pytest.approx(float(energy), rel=1e-12)
             assert (np.diff(e) <= 1e-12 * e[0]).all(), key
-            assert np.ptp(np.atleast_1d(t)) == 0.0
+            # Where a power limit slows a machine down, less energy lets it run faster; elsewhere time stays the same.
+            assert (np.diff(np.atleast_1d(t)) <= 1e-12 * np.max(t)).all(), key
 
 
 @ours

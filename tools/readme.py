@@ -2,7 +2,7 @@
 
     python -m tools.readme [--check] [FILE...]
 
-A line `<!-- output: COMMAND -->` followed by a fenced block says where the block comes from. Every such command (edpc or edpc-opt and
+A line `<!-- output: COMMAND -->` before a fenced block says where the block comes from. Every such command (edpc or edpc-opt and
 its arguments, and ` | head N` or ` | from TEXT` to shorten what it prints) is run from the root and its block replaced; with
 `--check` nothing is written and a block that would change is an error.
 """

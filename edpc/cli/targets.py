@@ -25,9 +25,10 @@ def targets_command(name: str | None) -> None:
 
 def _all_targets() -> Iterator[Block]:
     targets = [find_target(name) for name in target_names()]
-    rows = tuple((t.name, t.architecture, printable(t.summary)) for t in targets)
     columns = (Column("name", number=False), Column("architecture", number=False), Column("summary", number=False, width=200))
-    yield Table("", columns, rows)
+    for title, are_references in (("", False), ("Historical references, not models of machines", True)):
+        rows = tuple((t.name, t.architecture, printable(t.summary)) for t in targets if t.reference == are_references)
+        yield Table(title, columns, rows)
 
 
 def _one_target(name: str) -> Iterator[Block]:

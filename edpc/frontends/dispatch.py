@@ -1,4 +1,4 @@
-"""Which frontend reads what it is given."""
+"""Which frontend reads what it is given. torch is imported by its own frontend only."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from edpc.blocks import PREFIX, load_block
 from edpc.errors import ModelError, UsageError
 from edpc.ir import Graph
 from edpc.ir.collector import collector_paused
@@ -17,26 +18,32 @@ if TYPE_CHECKING:
     import onnx
 
 STDIN = "-"
-_BLOCK_PREFIX = "block:"
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def load(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
+    source: Any,
     *,
     dims: Mapping[str, int] | None = None,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     trip_count: Mapping[str, int] | None = None,
+    example_inputs: Any = None,
 ) -> Graph:
-    """The graph of a model: an `.onnx` or `.edp` file, `-` for either on stdin, ONNX bytes, a `ModelProto`, or a graph (copied).
+    """The graph of a model.
+
+    A model is the path of an `.onnx`, `.pt2` or `.edp` file, `-` for ONNX or textual IR on stdin, `package.module:factory`,
+    `block:NAME?parameter=value`, ONNX bytes, an `onnx.ModelProto`, a `torch.nn.Module` with example inputs, a
+    `torch.export.ExportedProgram`, a `torch.fx.GraphModule` of ATen calls, or a graph (copied).
 
     Args:
         source: the model. A file of another suffix is tried as ONNX.
         dims: size by name of a free dimension.
         batch: leading dimension the network is served with.
         shapes: whole shape by name of input.
-        trip_count: iterations by name of a Loop or Scan node.
+        trip_count: iterations by name of a Loop, Scan or while_loop node.
+        example_inputs: what an `nn.Module` is called with: a tensor, a tuple or a dict of arguments; None for its own
+            `example_inputs`.
 
     Raises:
         ModelError: the model cannot be read or is invalid.
@@ -46,9 +53,21 @@ def load(
     if isinstance(source, Graph):
         _refuse_overrides(given, "a graph")
         return source.copy()
+    if example_inputs is not None and not _is_torch(source):
+        raise UsageError(f"example inputs belong to an nn.Module, not to a model of type {type(source).__name__}")
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        _refuse_unsupported(name)
+        if name.startswith(PREFIX):
+            _refuse_overrides([flag for flag in given if flag != "batch"], name)
+            return load_block(name, batch)
+        if name.lower().endswith(".pt2"):
+            from edpc.frontends.fx.load import load_archive
+
+            return load_archive(name, dims, batch, shapes, trip_count)
+        if _FACTORY.fullmatch(name) and not os.path.exists(name):
+            from edpc.frontends.fx.load import load_named
+
+            return load_named(name, dims, batch, shapes, trip_count)
         if name == STDIN:
             data = sys.stdin.buffer.read()
             if _is_text(data):
@@ -59,7 +78,16 @@ def load(
             _refuse_overrides(given, name)
             return _parse(_read(name), name)
         return _load_onnx(name, name, dims, batch, shapes, trip_count)
+    if _is_torch(source):
+        from edpc.frontends.fx.load import load_object
+
+        return load_object(source, example_inputs, dims, batch, shapes, trip_count)
     return _load_onnx(source, "<model>", dims, batch, shapes, trip_count)
+
+
+def _is_torch(source: object) -> bool:
+    """Whether the object is of a class of torch or made from one, found out without importing torch."""
+    return any(cls.__module__.partition(".")[0] == "torch" for cls in type(source).__mro__)
 
 
 def _load_onnx(
@@ -123,12 +151,3 @@ def _is_text(data: bytes) -> bool:
 def _refuse_overrides(given: list[str], what: str) -> None:
     if given:
         raise UsageError(f"--{given[0]} applies to ONNX models only: the shapes of {what} are fixed")
-
-
-def _refuse_unsupported(name: str) -> None:
-    if name.startswith(_BLOCK_PREFIX):
-        raise UsageError(f"{name}: bundled building blocks are not supported by this version; give an .onnx or .edp file")
-    if name.lower().endswith(".pt2"):
-        raise UsageError(f"{name}: torch.export archives are not supported by this version; export the model to ONNX")
-    if _FACTORY.fullmatch(name) and not os.path.exists(name):
-        raise UsageError(f"{name}: PyTorch module factories are not supported by this version; export the model to ONNX")

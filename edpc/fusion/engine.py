@@ -13,35 +13,13 @@ from edpc.fusion.net import Net
 from edpc.fusion.region import FREE
 from edpc.guards import check
 from edpc.ir import Graph, Group, Refusal
-from edpc.operators import KINDS, VIEW, Family
-from edpc.target import Rule, Target
+from edpc.operators import VIEW
+from edpc.target import Rule, Target, kernel_class
 
 SEPARATE = "separate"
 MOST_REFUSALS = 4
 # A region larger than this that failed a rule speaks for all its members, so that a long chain is not grown again from each.
 LARGE = 64
-
-CLASS_OF_FAMILY = {
-    Family.MATMUL: "gemm",
-    Family.CONVOLUTION: "conv",
-    Family.RECURRENT: "recurrent",
-    Family.ELEMENTWISE: "vector",
-    Family.QUANTIZATION: "vector",
-    Family.REDUCTION: "reduction",
-    Family.NORMALIZATION: "normalization",
-    Family.SOFTMAX: "softmax",
-    Family.POOLING: "pooling",
-    Family.GATHER: "gather",
-    Family.MOVEMENT: "movement",
-    Family.VIEW: "none",
-    Family.OTHER: "vector",
-    Family.UNKNOWN: "movement",
-}
-
-
-def kernel_class(kind: str) -> str:
-    """The cost form of an operator that runs on its own; an unknown kind is data movement."""
-    return CLASS_OF_FAMILY[KINDS[kind].family] if kind in KINDS else "movement"
 
 
 @dataclass

@@ -54,10 +54,9 @@ def group_partition(subject: Subject) -> Iterator[Violation]:
 def group_members_in_order(subject: Subject) -> Iterator[Violation]:
     """Members stand in an order in which they can run."""
     place = {member: i for group in subject.graph.groups for i, member in enumerate(group.members)}
-    index = subject.group_index
-    for producer, consumer, _ in subject.graph.flows():
-        if producer in index and index[producer] == index.get(consumer) and place[producer] > place[consumer]:
-            group = subject.graph.groups[index[producer]]
+    for producer, consumer, before, after in subject.group_links:
+        if before == after and place[producer] > place[consumer]:
+            group = subject.graph.groups[before]
             yield f"@{group.name}", f"lists {node(consumer)} before {node(producer)}, which it reads"
 
 
@@ -67,22 +66,22 @@ def group_convexity(subject: Subject) -> Iterator[Violation]:
     Contracting every group to a node must leave no cycle. That is more than each group being convex by itself: two groups that
     read each other are refused too.
     """
-    index = subject.group_index
-    after: dict[int, set[int]] = {i: set() for i in range(len(subject.graph.groups))}
-    for producer, consumer, _ in subject.graph.flows():
-        if producer in index and consumer in index and index[producer] != index[consumer]:
-            after[index[producer]].add(index[consumer])
-    cycle = on_a_cycle(after)
+    if all(before <= after for _, _, before, after in subject.group_links):
+        return
+    followers: dict[int, set[int]] = {i: set() for i in range(len(subject.graph.groups))}
+    for _, _, before, after in subject.group_links:
+        if before != after:
+            followers[before].add(after)
+    cycle = on_a_cycle(followers)
     if cycle is not None:
         yield f"@{subject.graph.groups[cycle].name}", "is not convex: a path leaves it and comes back"
 
 
 def groups_in_order(subject: Subject) -> Iterator[Violation]:
     """Groups stand in an order in which they can run."""
-    index = subject.group_index
-    for producer, consumer, _ in subject.graph.flows():
-        if producer in index and consumer in index and index[producer] > index[consumer]:
-            first, second = subject.graph.groups[index[consumer]], subject.graph.groups[index[producer]]
+    for _, _, before, after in subject.group_links:
+        if before > after:
+            first, second = subject.graph.groups[after], subject.graph.groups[before]
             yield f"@{first.name}", f"stands before @{second.name}, whose results it reads"
 
 
@@ -91,10 +90,13 @@ def groups_in_order(subject: Subject) -> Iterator[Violation]:
 
 def work_counts(subject: Subject) -> Iterator[Violation]:
     """Work counts in integers that are not negative, one read per operand and one write per result."""
-    for name, op in subject.operators.items():
+    seen: set[tuple[int, int, int]] = set()
+    for name, op in subject.news("work", "inputs", "outputs"):
         work = op.work
-        if work is None:
+        what = id(work), len(op.inputs), len(op.outputs)
+        if work is None or what in seen:
             continue
+        seen.add(what)
         counts = (work.macs, work.vector_ops, work.transcendentals, work.rows, work.cols, *work.reads, *work.writes)
         if set(map(type, counts)) != {int} or min(counts) < 0:
             yield node(name), f"has work that is not counted in integers from 0: {counts}"
@@ -106,19 +108,21 @@ def work_counts(subject: Subject) -> Iterator[Violation]:
 
 def contraction_macs(subject: Subject) -> Iterator[Violation]:
     """The multiply-accumulates of the contractions sum to those of the work."""
-    for name, op in subject.operators.items():
+    for name, op in subject.news("work"):
         if op.work is not None and (op.work.macs or op.work.contractions):
-            total = sum(contraction.macs for contraction in op.work.contractions)
+            total = sum([contraction.macs for contraction in op.work.contractions])
             if total != op.work.macs:
                 yield node(name), f"has {op.work.macs} macs in its work and {total} in its contractions"
 
 
 def finite_costs(subject: Subject) -> Iterator[Violation]:
     """Costs are finite and not negative, and so are the figures of kernels."""
-    for name, op in subject.operators.items():
-        if op.cost is not None:
+    good: set[int] = set()  # kernels may be shared
+    for name, op in subject.news("cost", "separate"):
+        if op.cost is not None and not _is_good(op.cost):
             yield from _bad_cost(node(name), op.cost)
-        if op.separate is not None:
+        if op.separate is not None and id(op.separate) not in good:
+            good.add(id(op.separate))
             yield from _bad_kernel(f"{node(name)} on its own", op.separate)
     for group in subject.graph.groups:
         if group.kernel is not None:
@@ -127,7 +131,7 @@ def finite_costs(subject: Subject) -> Iterator[Violation]:
 
 def finite_shares(subject: Subject) -> Iterator[Violation]:
     """Shares of the EDP are finite."""
-    for name, op in subject.operators.items():
+    for name, op in subject.news("share"):
         share = op.share
         if share is not None:
             figures = (share.events, share.flops, share.modifiers, share.modifier, share.fusion_benefit or 0.0)
@@ -152,18 +156,21 @@ def kernel_sums(subject: Subject) -> Iterator[Violation]:
                     yield f"@{group.name}", f"has {component} = {whole!r}, and its members sum to {math.fsum(parts)!r}"
 
 
+def _is_good(cost: Cost) -> bool:
+    """Whether the cost is beyond suspicion: a sum that is finite has no infinity and no NaN among its terms."""
+    values: tuple[float, ...] = _components(cost)
+    return min(values) >= 0.0 and sum(values) < math.inf
+
+
 def _bad_cost(who: str, cost: Cost) -> Iterator[Violation]:
-    values = _components(cost)
-    # A sum that is finite has no infinity and no NaN among its terms; only what is suspicious is looked at one by one.
-    if min(values) >= 0.0 and sum(values) < math.inf:
-        return
-    for component, value in zip(_COST_FIELDS, values, strict=True):
+    for component, value in zip(_COST_FIELDS, _components(cost), strict=True):
         if not 0.0 <= value < math.inf:
             yield who, f"has {component} = {value!r}"
 
 
 def _bad_kernel(who: str, kernel: Kernel) -> Iterator[Violation]:
-    yield from _bad_cost(who, kernel.cost)
+    if not _is_good(kernel.cost):
+        yield from _bad_cost(who, kernel.cost)
     for figure in ("utilization", "dram_accesses", "launches"):
         if not 0 <= getattr(kernel, figure) < math.inf:
             yield who, f"has {figure} = {getattr(kernel, figure)!r}"

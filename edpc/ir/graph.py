@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import networkx as nx
@@ -54,10 +55,11 @@ class Graph:
         Raises:
             ValueError: the name is taken, or an operand's producer is not in the graph.
         """
-        if name in self.dag:
+        nodes = self.dag._node  # type: ignore[attr-defined]
+        if name in nodes:
             raise ValueError(f"%{name} is already in graph @{self.name}")
         for value in operands:
-            if value.node not in self.dag:
+            if value.node not in nodes:
                 raise ValueError(f"%{name} reads %{value.node}, which is not in graph @{self.name}")
         self.dag.add_node(name, op=op)
         self._connect(name, operands)
@@ -69,9 +71,15 @@ class Graph:
         op: Operator = self.dag._node[name]["op"]  # type: ignore[attr-defined]
         return op
 
+    def items(self) -> Iterator[tuple[str, Operator]]:
+        """Every operator with its name, in insertion order."""
+        for name, data in self.dag._node.items():  # type: ignore[attr-defined]
+            yield name, data["op"]
+
     def annotate(self, name: str, **facts: Any) -> None:
         """Replaces fields of the operator; a field that does not exist is a TypeError."""
-        self.dag.nodes[name]["op"] = replace(self.op(name), **facts)
+        data = self.dag._node[name]  # type: ignore[attr-defined]
+        data["op"] = data["op"].having(**facts)
 
     def exchange(self, name: str, op: Operator) -> None:
         """Puts another operator in the place of one with the same operands."""
@@ -100,7 +108,9 @@ class Graph:
             for producer, data in self.dag._pred[name].items()  # type: ignore[attr-defined]
             for result, slot in data["flow"].links
         ]
-        return tuple(value for _, value in sorted(found))
+        if len(found) > 1:
+            found.sort()
+        return tuple([value for _, value in found])
 
     def uses(self, name: str) -> Iterator[Use]:
         """Every use of the operator's results, consumers in insertion order."""
@@ -123,16 +133,26 @@ class Graph:
         """The tensor type of a value."""
         return self.op(value.node).outputs[value.result]
 
+    def is_in_order(self) -> bool:
+        """Whether every operator was inserted after those it reads."""
+        seen: set[str] = set()
+        for name, producers in self.dag._pred.items():  # type: ignore[attr-defined]
+            if not producers.keys() <= seen:
+                return False
+            seen.add(name)
+        return True
+
     def order(self) -> list[str]:
         """Names in topological order; among ready operators the one inserted first comes first."""
-        index = {name: i for i, name in enumerate(self.dag)}
-        if all(index[producer] < index[consumer] for producer, consumer, _ in self.flows()):
+        if self.is_in_order():
             return list(self.dag)
+        index = {name: i for i, name in enumerate(self.dag)}
         return list(nx.lexicographical_topological_sort(self.dag, key=index.__getitem__))
 
     def compute_order(self) -> list[str]:
         """`order` without sources and the return: what groups are made of."""
-        return [name for name in self.order() if self.op(name).is_compute]
+        nodes = self.dag._node  # type: ignore[attr-defined]
+        return [name for name in self.order() if nodes[name]["op"].is_compute]
 
     def fresh(self, stem: str) -> str:
         """A name that is not taken: the stem, or the stem with a number."""
@@ -212,4 +232,10 @@ class Graph:
         for slot, value in enumerate(operands):
             links.setdefault(value.node, []).append((value.result, slot))
         for producer, pairs in links.items():
-            self.dag.add_edge(producer, name, flow=Flow(tuple(pairs)))
+            self.dag.add_edge(producer, name, flow=_flow(tuple(pairs)))
+
+
+@lru_cache(1024)
+def _flow(links: tuple[tuple[int, int], ...]) -> Flow:
+    """The payload of edges with these links: few differ, so nearly all share theirs."""
+    return Flow(links)

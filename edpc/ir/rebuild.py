@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from edpc.ir.graph import Graph
 from edpc.ir.operator import Operator, Value
@@ -15,14 +14,14 @@ class Rebuild:
 
     Attributes:
         old: the graph that is rewritten; it stays as it is until `finish`.
-        values: where each result of the old graph is now found.
+        gone: by operator that is gone, where its results are now found.
         ops, reads: the new graph: operators and what they read, by name.
         read: names of those that an operator which was kept reads.
     """
 
     def __init__(self, old: Graph) -> None:
         self.old = old
-        self.values: dict[Value, Value] = {}
+        self.gone: dict[str, tuple[Value, ...]] = {}
         self.ops: dict[str, Operator] = {}
         self.reads: dict[str, tuple[Value, ...]] = {}
         self.read: set[str] = set()
@@ -32,8 +31,10 @@ class Rebuild:
 
     def operands(self, name: str) -> tuple[Value, ...]:
         """What the old operator reads, by its new names."""
-        found = self.values
-        return tuple([found[value] for value in self._before[name]])
+        gone, before = self.gone, self._before[name]
+        if gone.keys().isdisjoint(value.node for value in before):
+            return before
+        return tuple([gone[value.node][value.result] if value.node in gone else value for value in before])
 
     def type_of(self, value: Value) -> TensorType:
         """The type of a new value."""
@@ -43,17 +44,16 @@ class Rebuild:
         """The operator of that name is now this one; its input types follow from its operands."""
         inputs = tuple([self.ops[node].outputs[result] for node, result in operands])
         if op.inputs != inputs:
-            op = replace(op, inputs=inputs)
+            op = op.having(inputs=inputs)
         reads = tuple(operands)
-        if reads != self._before[name]:
+        before = self._before[name]
+        if reads is not before and reads != before:
             self._moved = True
-        if op != self.old.op(name):
+        was = self.old.op(name)
+        if op is not was and op != was:
             self._exchanged.append(name)
         self.ops[name], self.reads[name] = op, reads
         self.read.update([value.node for value in reads])
-        for result in range(len(op.outputs)):
-            value = Value(name, result)
-            self.values[value] = value
 
     def insert(self, stem: str, op: Operator, operands: Sequence[Value] = ()) -> str:
         """An operator that the old graph does not have; answers its name, which starts with the stem."""
@@ -61,7 +61,7 @@ class Rebuild:
         while name in self._before or name in self.ops:
             number += 1
             name = f"{stem}.{number}"
-        self.ops[name] = replace(op, inputs=tuple(self.type_of(value) for value in operands))
+        self.ops[name] = op.having(inputs=tuple(self.type_of(value) for value in operands))
         self.reads[name] = tuple(operands)
         self._moved = True
         return name
@@ -69,8 +69,7 @@ class Rebuild:
     def alias(self, name: str, values: Sequence[Value]) -> None:
         """The operator is gone: its results are these new values."""
         self._moved = True
-        for result, value in enumerate(values):
-            self.values[Value(name, result)] = value
+        self.gone[name] = tuple(values)
 
     def prune(self) -> None:
         """Whatever nobody reads is gone, but for inputs and operators without results."""
@@ -97,9 +96,5 @@ class Rebuild:
 
 
 def _operands(graph: Graph) -> dict[str, tuple[Value, ...]]:
-    """What every operator reads, in one walk over the edges; operators in topological order."""
-    found: dict[str, list[Value]] = {name: [Value(name)] * len(graph.op(name).inputs) for name in graph.order()}
-    for producer, consumer, flow in graph.flows():
-        for result, slot in flow.links:
-            found[consumer][slot] = Value(producer, result)
-    return {name: tuple(values) for name, values in found.items()}
+    """What every operator reads; operators in topological order."""
+    return {name: graph.operands(name) for name in graph.order()}

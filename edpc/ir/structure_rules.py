@@ -37,7 +37,7 @@ _operator_fields = attrgetter(*(field for field, _ in _OPERATOR_FIELDS))
 def node_payload(subject: Subject) -> Iterator[Violation]:
     """A node carries exactly one payload, an `Operator` whose fields have their declared types."""
     good: set[tuple[type, ...]] = set()  # few combinations of types occur, and each is looked at once
-    for name, data in subject.graph.dag.nodes(data=True):
+    for name, data in subject.new_nodes():
         op = data.get("op")
         if not isinstance(name, str):
             yield repr(name), f"is named by a {type(name).__name__}, not a string"
@@ -52,15 +52,14 @@ def node_payload(subject: Subject) -> Iterator[Violation]:
 
 def edge_payload(subject: Subject) -> Iterator[Violation]:
     """An edge carries exactly one payload, a `Flow` of (result, slot) pairs sorted by slot."""
-    for producer, consumers in subject.graph.dag.adjacency():
-        for consumer, data in consumers.items():
-            flow = data.get("flow")
-            if len(data) != 1 or not isinstance(flow, Flow):
-                yield f"{node(producer)} -> {node(consumer)}", f"carries {_shown(data)}, not exactly a Flow under 'flow'"
-            elif not flow.links:
-                yield f"{node(producer)} -> {node(consumer)}", "links no result to a slot"
-            elif len(flow.links) > 1 and any(a[1] >= b[1] for a, b in pairwise(flow.links)):
-                yield f"{node(producer)} -> {node(consumer)}", f"has links {flow.links} that are not sorted by slot"
+    for producer, consumer, data in subject.new_edges():
+        flow = data.get("flow")
+        if len(data) != 1 or not isinstance(flow, Flow):
+            yield f"{node(producer)} -> {node(consumer)}", f"carries {_shown(data)}, not exactly a Flow under 'flow'"
+        elif not flow.links:
+            yield f"{node(producer)} -> {node(consumer)}", "links no result to a slot"
+        elif len(flow.links) > 1 and any(a[1] >= b[1] for a, b in pairwise(flow.links)):
+            yield f"{node(producer)} -> {node(consumer)}", f"has links {flow.links} that are not sorted by slot"
 
 
 def graph_payload(subject: Subject) -> Iterator[Violation]:
@@ -85,7 +84,7 @@ def known_kind(subject: Subject) -> Iterator[Violation]:
     if subject.kinds is None:
         return
     known = subject.kinds | SOURCE_KINDS | {RETURN_KIND}
-    for name, op in subject.operators.items():
+    for name, op in subject.news("kind"):
         if op.kind not in known:
             yield node(name), f"has the kind {op.kind!r}, which the vocabulary does not have"
 
@@ -93,7 +92,7 @@ def known_kind(subject: Subject) -> Iterator[Violation]:
 def known_types(subject: Subject) -> Iterator[Violation]:
     """Element types are known and sizes are not negative."""
     good: set[TensorType] = set()
-    for name, op in subject.operators.items():
+    for name, op in subject.news("inputs", "outputs"):
         for each in (*op.inputs, *op.outputs):
             if not isinstance(each, TensorType):
                 yield node(name), f"has a {type(each).__name__} among its types"
@@ -108,7 +107,7 @@ def known_types(subject: Subject) -> Iterator[Violation]:
 
 def sorted_attributes(subject: Subject) -> Iterator[Violation]:
     """Attributes are sorted by name, each name once."""
-    for name, op in subject.operators.items():
+    for name, op in subject.news("attributes"):
         keys = [key for key, _ in op.attributes]
         if any(a >= b for a, b in pairwise(keys)):
             yield node(name), f"has attributes {keys}, which are not sorted by name, each once"
@@ -116,7 +115,7 @@ def sorted_attributes(subject: Subject) -> Iterator[Violation]:
 
 def plain_attributes(subject: Subject) -> Iterator[Violation]:
     """An attribute is a bool, int, float or str, or a tuple of values of one of these types."""
-    for name, op in subject.operators.items():
+    for name, op in subject.news("attributes"):
         for key, value in op.attributes:
             kinds = set(map(type, value)) if type(value) is tuple else {type(value)}
             if len(kinds) > 1 or not kinds <= _SCALARS:
@@ -127,7 +126,7 @@ def plain_attributes(subject: Subject) -> Iterator[Violation]:
 def sources(subject: Subject) -> Iterator[Violation]:
     """An input, parameter or constant has no operands and exactly one result."""
     for name, op in subject.operators.items():
-        if op.is_source and (op.inputs or subject.links[name] or len(op.outputs) != 1):
+        if op.is_source and (op.inputs or name in subject.suspects or len(op.outputs) != 1):
             yield node(name), f"is a source of kind {op.kind} with {len(op.inputs)} operands and {len(op.outputs)} results"
 
 
@@ -146,15 +145,15 @@ def single_return(subject: Subject) -> Iterator[Violation]:
 
 def slots(subject: Subject) -> Iterator[Violation]:
     """Every operand slot of an operator, from 0 on without a gap, is linked exactly once."""
-    for name, op in subject.operators.items():
-        linked = [slot for slot, _, _ in subject.links[name]]
-        if linked != list(range(len(op.inputs))):
-            yield node(name), f"has {len(op.inputs)} operands and links to slots {linked}"
+    for name, links in subject.suspects.items():
+        count, linked = len(subject.operators[name].inputs), [slot for slot, _, _ in links]
+        if linked != list(range(count)):
+            yield node(name), f"has {count} operands and links to slots {linked}"
 
 
 def results(subject: Subject) -> Iterator[Violation]:
     """Whatever is read is a result that its producer has."""
-    for name, links in subject.links.items():
+    for name, links in subject.suspects.items():
         for slot, producer, result in links:
             count = len(subject.operators[producer].outputs)
             if not 0 <= result < count:
@@ -163,19 +162,19 @@ def results(subject: Subject) -> Iterator[Violation]:
 
 def operand_types(subject: Subject) -> Iterator[Violation]:
     """An operand's type is the type of the result it reads."""
-    for name, op in subject.operators.items():
-        for slot, producer, result in subject.links[name]:
+    for name, links in subject.suspects.items():
+        inputs = subject.operators[name].inputs
+        for slot, producer, result in links:
             made = subject.operators[producer].outputs[result]
-            if op.inputs[slot] is not made and op.inputs[slot] != made:
-                yield node(name), f"reads {node(producer)}#{result} as {op.inputs[slot]}, which is {made}"
+            if inputs[slot] != made:
+                yield node(name), f"reads {node(producer)}#{result} as {inputs[slot]}, which is {made}"
 
 
 def acyclic(subject: Subject) -> Iterator[Violation]:
     """No operator reads its own results, however far around."""
-    dag = subject.graph.dag
-    place = {name: i for i, name in enumerate(dag)}
-    if all(place[producer] < place[consumer] for producer, consumer, _ in subject.graph.flows()):
+    if subject.graph.is_in_order():
         return
+    dag = subject.graph.dag
     cycle = on_a_cycle({name: list(dag.successors(name)) for name in dag})
     if cycle is not None:
         yield node(cycle), "stands on a cycle"

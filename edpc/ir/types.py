@@ -60,7 +60,7 @@ class TensorType:
     @property
     def numel(self) -> int:
         """Number of elements; an unknown dimension counts as one, and who uses the figure must say so."""
-        return prod(1 if d is None else d for d in self.shape or ())
+        return prod(self.dims())
 
     @property
     def num_bytes(self) -> int:
@@ -69,7 +69,8 @@ class TensorType:
 
     def dims(self) -> tuple[int, ...]:
         """The shape with unknown dimensions as one and an unknown rank as a scalar."""
-        return tuple(1 if d is None else d for d in self.shape or ())
+        shape = self.shape or ()
+        return tuple([1 if d is None else d for d in shape])
 
     def __str__(self) -> str:
         if self.shape is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from edpc.errors import ModelError, VerifyError
 from edpc.ir.fact_rules import FACT_RULES, GROUP_RULES
 from edpc.ir.graph import Graph
-from edpc.ir.snapshot import Change
+from edpc.ir.snapshot import Change, Step
 from edpc.ir.structure_rules import PAYLOAD_RULES, STRUCTURE_RULES
 from edpc.ir.subject import Check, Subject
 
@@ -42,19 +42,20 @@ _AFTER = {
 }
 
 
-def verify(graph: Graph, kinds: frozenset[str] | None = None, change: Change = Change.STRUCTURE) -> None:
+def verify(graph: Graph, kinds: frozenset[str] | None = None, step: Step | None = None) -> None:
     """Every rule holds for the graph.
 
     Args:
         graph: at any stage of the pipeline.
         kinds: the vocabulary, without sources and the return; None where any kind may stand.
-        change: the most that changed since the graph was last verified.
+        step: from the graph as it was when it last verified to what it is now, so that only what may have broken is looked at;
+            None to look at everything.
 
     Raises:
         VerifyError: the first violation, with the node and the rule.
     """
-    subject = Subject(graph, kinds)
-    for rule in _AFTER[change]:
+    subject = Subject(graph, kinds, step)
+    for rule in RULES if step is None else _AFTER[step.change]:
         for who, what in rule.check(subject):
             raise VerifyError(f"{who} {what} (rule {rule.name} of graph @{graph.name}: {rule.holds})")
 

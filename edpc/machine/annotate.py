@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from functools import cache
 
 import numpy as np
 
@@ -75,7 +76,8 @@ def _columns(found: CostColumns, static_power: float) -> list[Floats]:
 
 
 def _costs(found: CostColumns, static_power: float) -> list[Cost]:
-    return [Cost(*row) for row in np.stack(_columns(found, static_power), axis=1).tolist()]
+    shared = cache(Cost)  # layers repeat: equal costs are one record
+    return [shared(*row) for row in np.stack(_columns(found, static_power), axis=1).tolist()]
 
 
 def _kernels(table: KernelTable, found: CostColumns, static_power: float) -> list[Kernel]:
@@ -83,21 +85,20 @@ def _kernels(table: KernelTable, found: CostColumns, static_power: float) -> lis
     sums = np.stack([kernel_sum(table, column) for column in _columns(found, static_power)], axis=1)
     accesses = np.rint(kernel_sum(table, table.accesses)).astype(int).tolist()
     launches = np.rint(table.launches).astype(int).tolist()
-    kernels = []
-    for number, row in enumerate(sums.tolist()):
-        cost = Cost(*row)
-        parts = {"compute": cost.compute_s, "memory": cost.memory_s, "overhead": cost.overhead_s}
-        kernels.append(
-            Kernel(
-                cost=cost,
-                bound=max(parts, key=parts.__getitem__) if cost.latency_s > 0.0 else "none",
-                utilization=float(found.utilization[number]),
-                dram_accesses=accesses[number],
-                launches=launches[number],
-                notes=found.notes.get(number, ()),
-            )
-        )
-    return kernels
+    notes = [found.notes.get(number, ()) for number in range(len(sums))]
+    shared = cache(_kernel)  # layers repeat: equal kernels are one record
+    rows = zip(map(tuple, sums.tolist()), found.utilization.tolist(), accesses, launches, notes, strict=True)
+    return [shared(*row) for row in rows]
+
+
+def _kernel(
+    components: tuple[float, ...], utilization: float, dram_accesses: int, launches: int, notes: tuple[str, ...]
+) -> Kernel:
+    """A kernel whose cost has these components, in the order of `Cost`."""
+    cost = Cost(*components)
+    parts = {"compute": cost.compute_s, "memory": cost.memory_s, "overhead": cost.overhead_s}
+    bound = max(parts, key=parts.__getitem__) if cost.latency_s > 0.0 else "none"
+    return Kernel(cost, bound, utilization, dram_accesses, launches, notes)
 
 
 def _main_precision(table: KernelTable) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from edpc.ir import Graph, Group
 from edpc.machine.table import Flags, Floats, Ints, KernelTable
 from edpc.machine.walk import Walk, walk
-from edpc.target import Target
+from edpc.target import Target, kernel_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ def build_table(graph: Graph, groups: Sequence[Group], target: Target) -> Kernel
 def singletons(columns: Walk) -> tuple[Group, ...]:
     """Every operator a group of its own: the schedule without fusion. Groups are named after their operators."""
     return tuple(
-        Group(name, "separate", family, (name,)) for name, family in zip(columns.names, columns.family.tolist(), strict=True)
+        Group(name, "separate", kernel_class(kind), (name,))
+        for name, kind in zip(columns.names, columns.kind.tolist(), strict=True)
     )
 
 

@@ -11,6 +11,8 @@ T = program load + set-up + max(compute, memory): streamers and fabric run side 
   per kernel; a kernel whose weights outgrow the fraction runs in passes, each of which reads its activations again.
 * Streams: a block reads its operands' panels through L2 and L1 every time. From L3 the cheaper panel that fits half of L2 is
   read once, the other once per block; both once per block where neither fits.
+* Power: a kernel whose counted energy would exceed the thermal design power of the profile is stretched until it meets it,
+  T = E_dynamic / (TDP - P_static); its clocks yield, set-up does not.
 * A change of operator kinds from one kernel to the next loads a program.
 """
 
@@ -25,14 +27,16 @@ import numpy as np
 from edpc.errors import UsageError
 from edpc.ir import Operator
 from edpc.machine import domain_forms as forms
-from edpc.machine.account import element_bytes, settle, utilization
+from edpc.machine.account import element_bytes, settle
 from edpc.machine.compose import compose, kernel_sum
 from edpc.machine.model import Constants, CostModel, register
-from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of
+from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of, utilization
 from edpc.machine.systolic_forms import output_stationary
 from edpc.machine.table import CostColumns, Flags, Floats, KernelTable
 from edpc.operators import Family
 from edpc.target import Target
+
+_LEAST_DYNAMIC = 0.05  # of the thermal design power
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,9 @@ class DomainFlow(CostModel):
         "profile.low": ("Hz", "clock of the low power profile"),
         "profile.default": ("Hz", "clock of the default power profile, at which the rates hold"),
         "profile.high": ("Hz", "clock of the high power profile"),
+        "tdp.low": ("W", "thermal design power of the low power profile"),
+        "tdp.default": ("W", "thermal design power of the default power profile"),
+        "tdp.high": ("W", "thermal design power of the high power profile"),
     }
 
     def check(self, target: Target) -> None:
@@ -167,25 +174,56 @@ class DomainFlow(CostModel):
         program_j = streams.loads * constants["program.energy"]
         busy = np.where(table.free, 0.0, 1.0)
         members = np.maximum(kernel_sum(table, busy), 1.0)
+        energies = {
+            "compute_j": arithmetic_energy(table, target, constants),
+            "on_chip_j": _on_chip_energy(table, constants, streams, fetched, l3_reads),
+            "dram_j": fetched * constants["dram.read_energy"] + written * constants["dram.write_energy"],
+            "overhead_j": (program_j / members)[..., table.kernel] * busy,
+        }
+        dynamic = kernel_sum(table, sum(energies.values(), start=np.zeros(1)))
+        stretch = _stretch(latency.total, overhead_g, dynamic, target, constants)
+        by_operator = stretch[..., table.kernel]
+        total = overhead_g + (latency.total - overhead_g) * stretch
         return settle(
             table,
             {
-                "compute_s": latency.compute_s,
-                "memory_s": latency.memory_s,
+                "compute_s": latency.compute_s * by_operator,
+                "memory_s": latency.memory_s * by_operator,
                 "overhead_s": latency.overhead_s,
-                "compute_j": arithmetic_energy(table, target, constants),
-                "on_chip_j": _on_chip_energy(table, constants, streams, fetched, l3_reads),
-                "dram_j": fetched * constants["dram.read_energy"] + written * constants["dram.write_energy"],
-                "overhead_j": (program_j / members)[..., table.kernel] * busy,
                 "dram_bytes": fetched + written,
+                **energies,
             },
             {
-                "busy_compute_s": compute_g,
-                "busy_memory_s": memory_g,
-                "utilization": utilization(table, target, constants, latency.total),
+                "busy_compute_s": compute_g * stretch,
+                "busy_memory_s": memory_g * stretch,
+                "utilization": utilization(table, target, constants, total),
             },
-            {},
+            _notes(stretch) if stretch.ndim == 1 else {},
         )
+
+
+def _stretch(total: Floats, overhead: Floats, dynamic: Floats, target: Target, constants: Constants) -> Floats:
+    """By how much every kernel's streams slow down to keep to the profile's thermal design power; 1 where they need not.
+
+    Args:
+        total: s, overhead included, shape (..., g).
+        overhead: s that no clock changes, shape (..., g).
+        dynamic: J of counted events, shape (..., g).
+        target: which profile it runs in.
+        constants: `tdp.*` and `static_power`.
+    """
+    tdp = np.asarray(constants[f"tdp.{target.setting('profile')}"])
+    # A machine set to idle above its own limit cannot be slowed down to it; some power is left to work with.
+    left = np.maximum(tdp - constants["static_power"], _LEAST_DYNAMIC * tdp)
+    streaming = total - overhead
+    slower = (np.maximum(total, dynamic / left) - overhead) / np.where(streaming > 0.0, streaming, 1.0)
+    found: Floats = np.where(streaming > 0.0, slower, 1.0)
+    return found
+
+
+def _notes(stretch: Floats) -> dict[int, tuple[str, ...]]:
+    """Says of every kernel that the power limit holds back by how much."""
+    return {row: (f"power-limited, {stretch[row]:.2f} times slower",) for row in np.flatnonzero(stretch > 1.0 + 1e-9).tolist()}
 
 
 def _contractions(table: KernelTable, target: Target, constants: Mapping[str, float]) -> tuple[Floats, Floats, Floats]:

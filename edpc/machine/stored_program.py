@@ -24,10 +24,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edpc.machine.account import settle, utilization
+from edpc.machine.account import settle
 from edpc.machine.compose import external_bytes, kernel_sum
 from edpc.machine.model import Constants, CostModel, register, spread
-from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of
+from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of, utilization
 from edpc.machine.stored_program_lines import COMPUTE_LINES, FUSED_LINES, LINES, line_of
 from edpc.machine.table import CostColumns, Floats, Ints, KernelTable
 from edpc.target import Target

@@ -26,10 +26,10 @@ import numpy as np
 
 from edpc.ir import Operator
 from edpc.machine import systolic_forms as forms
-from edpc.machine.account import element_bytes, settle, utilization
+from edpc.machine.account import element_bytes, settle
 from edpc.machine.compose import compose, dram_bytes, kernel_sum
 from edpc.machine.model import Constants, CostModel, register
-from edpc.machine.rates import arithmetic_energy, per_row
+from edpc.machine.rates import arithmetic_energy, per_row, utilization
 from edpc.machine.table import CostColumns, Flags, Floats, Ints, KernelTable
 from edpc.operators import Family
 from edpc.target import Target

@@ -148,5 +148,7 @@ def _interval(draws: Floats, nominal: float) -> tuple[float, float]:
     """The middle 90 % of draws relative to the nominal value, widened to it where it lies outside."""
     if not len(draws):
         return nominal, nominal
-    low, high = np.quantile(draws, [0.05, 0.95])
+    ascending = np.sort(draws)
+    # As `numpy.quantile`, which would import masked arrays for it.
+    low, high = np.interp(np.array([0.05, 0.95]) * (len(draws) - 1), np.arange(len(draws)), ascending)
     return min(float(low), 1.0) * nominal, max(float(high), 1.0) * nominal

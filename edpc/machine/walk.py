@@ -127,7 +127,9 @@ def walk(graph: Graph) -> Walk:
             if touched > 0:
                 t = tensors.number(root.get(value.node, value))
                 # A broadcast view repeats bytes of its source; memory holds them once.
-                reads.append((row, t, min(float(touched), tensors.cap[t] * max(executions[row], 1))))
+                runs = executions[row]
+                most = tensors.cap[t] * runs if runs > 1 else tensors.cap[t]
+                reads.append((row, t, touched if touched < most else most))
     for name, op in by_name.items():
         if op.kind == RETURN_KIND:
             for value in graph.operands(name):

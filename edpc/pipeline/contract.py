@@ -19,7 +19,7 @@ _FIELDS = {Fact.WORK: ("work",), Fact.COST: ("cost", "separate"), Fact.SHARES: (
 
 def facts_in(graph: Graph) -> frozenset[Fact]:
     """The facts that the graph's own records show."""
-    operators = [op for op in map(graph.op, graph.dag) if op.is_compute]
+    operators = [op for _, op in graph.items() if op.is_compute]
     if not operators:
         return frozenset(Fact) - INVISIBLE
     shown = {
@@ -43,8 +43,8 @@ def drop_facts(graph: Graph, facts: Iterable[Fact]) -> None:
         graph.groups = [replace(group, kernel=None) for group in graph.groups]
     fields = dict.fromkeys(field for fact in stale for field in _FIELDS.get(fact, ()))
     if fields:
-        for name in graph.dag:
-            if any(getattr(graph.op(name), field) is not None for field in fields):
+        for name, op in graph.items():
+            if any(getattr(op, field) is not None for field in fields):
                 graph.annotate(name, **fields)
 
 

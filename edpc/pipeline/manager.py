@@ -18,8 +18,7 @@ from pathlib import Path
 from edpc.errors import EdpcError, PassError, UsageError, VerifyError
 from edpc.ir import Graph
 from edpc.ir.collector import collector_paused
-from edpc.ir.snapshot import Change, Snapshot
-from edpc.ir.text import print_graph
+from edpc.ir.snapshot import Change, Snapshot, Step
 from edpc.ir.verify import verify
 from edpc.pipeline.base import Fact, Pass, PassContext
 from edpc.pipeline.contract import INVISIBLE, after, check_contract, drop_facts, facts_in
@@ -127,7 +126,7 @@ def run_pipeline(
 
 @dataclass
 class _Run:
-    """One pipeline under way."""
+    """One pipeline under way; `last` is the graph as the pass before left it, verified where anything is."""
 
     graph: Graph
     elements: tuple[Element, ...]
@@ -135,6 +134,7 @@ class _Run:
     around: Instrumentation
     have: frozenset[Fact]
     runs: list[PassRun] = field(default_factory=list)
+    last: Snapshot = field(init=False)
 
     def run(self) -> Statistics:
         self._check_names()
@@ -143,6 +143,7 @@ class _Run:
         self.ctx.invalidate()
         if self.around.verify:
             verify(self.graph, self.around.kinds)
+        self.last = Snapshot(self.graph)
         self._dump("input")
         for i, element in enumerate(self.elements):
             if isinstance(element, Fixpoint):
@@ -153,7 +154,7 @@ class _Run:
 
     def _settle(self, fixpoint: Fixpoint, rest: tuple[Element, ...]) -> None:
         for _ in range(fixpoint.max):
-            before = Snapshot(self.graph)
+            before = self.last
             # Every pass runs, also after one that changed something.
             changed = [self._step(each, (*fixpoint.passes[i:], *rest)) for i, each in enumerate(fixpoint.passes)]
             if not any(changed):
@@ -166,7 +167,7 @@ class _Run:
         around = self.around
         if {ALL, each.name} & set(around.print_before):
             self._print("before", each)
-        before = Snapshot(self.graph)
+        before = self.last
         start = time.perf_counter()
         try:
             changed = each.run(self.graph, self.ctx)
@@ -184,6 +185,7 @@ class _Run:
             self.have = remaining
         else:
             self.have |= each.produces
+        self.last = Snapshot(self.graph)
         if around.verify:
             self._verify(each, changed, before, rest)
         done = time.perf_counter()
@@ -194,11 +196,11 @@ class _Run:
         return changed
 
     def _verify(self, each: Pass, changed: bool, before: Snapshot, rest: tuple[Element, ...]) -> None:
-        change = before.change(self.graph)
-        if not changed and change is not Change.NOTHING:
+        step = Step(before, self.last)
+        if not changed and step.change is not Change.NOTHING:
             raise self._failure(f"pass {each.name} says that it changed nothing, and changed the graph", before, rest)
         try:
-            verify(self.graph, self.around.kinds, change)
+            verify(self.graph, self.around.kinds, step)
         except VerifyError as error:
             raise self._failure(f"pass {each.name} left an invalid graph: {error}", before, rest) from error
         missing = each.produces - INVISIBLE - facts_in(self.graph)
@@ -226,6 +228,8 @@ class _Run:
                     raise UsageError(f"{flag}: the pipeline does not run a pass {name!r}{hint}")
 
     def _print(self, when: str, each: Pass) -> None:
+        from edpc.ir.text import print_graph  # only runs that print need the text form
+
         self.around.write(f"// ----- {when} {each.name} -----\n{print_graph(self.graph)}\n")
 
     def _dump(self, name: str) -> None:
@@ -235,6 +239,8 @@ class _Run:
         path = folder / f"{len(self.runs):02}-{name}.edp"
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            from edpc.ir.text import print_graph
+
             path.write_text(print_graph(self.graph), encoding="utf-8")
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror or error}; choose another folder for --dump-ir") from error

@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from edpc.ir import Graph
-from edpc.ir.text import print_graph
 from edpc.pipeline.base import PassContext
 from edpc.pipeline.text import Element, print_pipeline
 
@@ -28,6 +27,8 @@ def reproducer(graph: Graph, rest: Iterable[Element], flags: Sequence[str], fail
     """
     command = shlex.join([*flags, "-p", print_pipeline(rest)])
     told = " ".join(failure.split())
+    from edpc.ir.text import print_graph  # only a failure needs the text form
+
     return f"// RUN: edpc-opt %s {command}\n// {told}\n{print_graph(graph)}"
 
 

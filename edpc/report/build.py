@@ -6,11 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 
 from edpc.errors import UsageError, VerifyError
 from edpc.ir import Cost, Estimate, Graph, Group, Kernel, Operator, Share, Work
-from edpc.operators import KINDS, Family
+from edpc.ir.collector import collector_paused
+from edpc.operators import KINDS, VIEW, Family, of_family
 from edpc.report.records import (
     Attribution,
     ByCause,
@@ -36,6 +38,8 @@ from edpc.version import __version__
 
 _PARTS = 4  # operators named in a subgraph's name before it is cut short
 _COST_FIELDS = tuple(field.name for field in fields(Cost))
+_UNKNOWN = of_family(Family.UNKNOWN)
+_components = attrgetter(*_COST_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,11 @@ def build_report(graph: Graph, target: Target, *, attribution: Attribution = "ev
         UsageError: the pipeline left a fact out that a report needs.
         VerifyError: a cost is not a finite number, or an operator stands in no group.
     """
+    with collector_paused():
+        return _built(graph, target, attribution, metric)
+
+
+def _built(graph: Graph, target: Target, attribution: Attribution, metric: Metric) -> Report:
     estimate = graph.estimate
     if estimate is None:
         raise UsageError("the pipeline leaves no costs on the graph; a report needs annotate-cost and attribute-edp")
@@ -111,7 +120,7 @@ def _row(graph: Graph, name: str) -> _Row:
     if op.work is None or op.cost is None or op.separate is None or op.share is None:
         needed = "annotate-operators, annotate-cost and attribute-edp"
         raise UsageError(f"the pipeline leaves operator %{name} without work, cost or share; a report needs {needed}")
-    if not all(math.isfinite(getattr(op.cost, field)) for field in _COST_FIELDS):
+    if not all(map(math.isfinite, _components(op.cost))):
         raise VerifyError(f"the cost of operator %{name} is not finite: {op.cost}")
     return _Row(name, op, op.work, op.cost, op.separate, op.share)
 
@@ -124,8 +133,8 @@ def _kernel(group: Group) -> Kernel:
 
 def _sum(costs: Iterable[Cost]) -> Cost:
     """The exact sum, component by component."""
-    listed = list(costs)
-    return Cost(*(math.fsum(getattr(cost, field) for cost in listed) for field in _COST_FIELDS))
+    columns = zip(*map(_components, costs), strict=True)
+    return Cost(*map(math.fsum, columns))
 
 
 def _over(part: float, whole: float) -> float:
@@ -134,8 +143,7 @@ def _over(part: float, whole: float) -> float:
 
 
 def _is_view(op: Operator) -> bool:
-    kind = KINDS.get(op.kind)
-    return kind is not None and kind.family is Family.VIEW
+    return op.kind in VIEW
 
 
 def _source_name(row: _Row) -> str:
@@ -145,7 +153,7 @@ def _source_name(row: _Row) -> str:
 
 
 def _clean(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _subgraph_name(rows: Sequence[_Row]) -> str:
@@ -237,8 +245,7 @@ def _operator_type(op: Operator) -> str:
 
 
 def _is_known(op: Operator) -> bool:
-    kind = KINDS.get(op.kind)
-    return kind is not None and kind.family is not Family.UNKNOWN
+    return op.kind in KINDS and op.kind not in _UNKNOWN
 
 
 def _model(graph: Graph, rows: Sequence[_Row]) -> Model:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edpc.frontends.emitter import Emitter
 from edpc.frontends.onnx.expressions import Dim, apply, combine, concat, convert, matmul, over, shape_of, times, transpose, view
-from edpc.frontends.onnx.site import Site
 from edpc.ir import FLOAT_DTYPES, Attribute, TensorType, Value
 
 
@@ -39,7 +39,7 @@ class Attended:
     weights: Value
 
 
-def attend(site: Site, q: Value, k: Value, v: Value, variant: Variant, mask: Value | None = None) -> Attended:
+def attend(site: Emitter, q: Value, k: Value, v: Value, variant: Variant, mask: Value | None = None) -> Attended:
     """Adds the operators of softmax(scale * Q K^T + mask) V.
 
     Query heads that share a key head become rows of one product, [B, Hkv, G*Sq, D]: keys and values are read once per group,
@@ -84,7 +84,7 @@ def attend(site: Site, q: Value, k: Value, v: Value, variant: Variant, mask: Val
     return Attended(view(site, output, (batch, heads, queries, width), "ungroup"), raw, capped, scores, weights)
 
 
-def _masked(site: Site, scores: Value, mask: Value, group: int, dims: tuple[Dim, ...]) -> Value:
+def _masked(site: Emitter, scores: Value, mask: Value, group: int, dims: tuple[Dim, ...]) -> Value:
     batch, shared, queries, keys = dims
     kept = site.type_of(mask)
     folded = site.type_of(scores).shape
@@ -102,7 +102,7 @@ def _masked(site: Site, scores: Value, mask: Value, group: int, dims: tuple[Dim,
     return view(site, scores, folded, "mask_fold") if group > 1 and per_row else scores
 
 
-def split_heads(site: Site, x: Value, heads: Dim, part: str) -> Value:
+def split_heads(site: Emitter, x: Value, heads: Dim, part: str) -> Value:
     """From [B, S, H*D] to [B, H, S, D]."""
     batch, length, width = shape_of(site, x, 3)
     return transpose(
@@ -110,13 +110,13 @@ def split_heads(site: Site, x: Value, heads: Dim, part: str) -> Value:
     )
 
 
-def merge_heads(site: Site, x: Value) -> Value:
+def merge_heads(site: Emitter, x: Value) -> Value:
     """From [B, H, S, D] to [B, S, H*D]."""
     batch, heads, length, depth = shape_of(site, x, 4)
     return view(site, transpose(site, x, (0, 2, 1, 3), "out_heads"), (batch, length, times(heads, depth)), "out_view")
 
 
-def extend_cache(site: Site, past: Value | None, new: Value, present: TensorType | None, part: str) -> Value:
+def extend_cache(site: Emitter, past: Value | None, new: Value, present: TensorType | None, part: str) -> Value:
     """Keys or values [B, H, T, D] of the past with the new ones after them.
 
     Where the model keeps past and present in one buffer of the same length, the new rows are written in place.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edpc.ir import Attribute, Graph, Location, Operator, TensorType, Value, attributes
+from edpc.ir import RETURN_KIND, Attribute, Graph, Location, Operator, TensorType, Value, attributes
 
 if TYPE_CHECKING:
     from edpc.frontends.onnx.site import Offline
@@ -72,3 +72,17 @@ class Builder:
         """Adds a note unless it is there already."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def sweep(self) -> list[str]:
+        """Removes what neither a result nor a kept value needs; answers the source names of the operators removed."""
+        graph = self.graph
+        needed = {value.node for value in self.kept}
+        left_out = []
+        for name in reversed(list(graph.dag)):  # consumers first: every operator was added after what it reads
+            op = graph.op(name)
+            if op.kind in (RETURN_KIND, "input") or name in needed or any(True for _ in graph.dag.successors(name)):
+                continue
+            graph.remove(name)
+            if op.is_compute and op.location is not None:
+                left_out.append(op.location.source_name)
+        return left_out

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edpc.frontends.onnx.site import Site
+from edpc.frontends.emitter import Emitter
 from edpc.ir import Attribute, TensorType, Value
 
 Dim = int | None
@@ -35,7 +35,7 @@ def plus(*dims: Dim) -> Dim:
     return sum(known) if len(known) == len(dims) else None
 
 
-def shape_of(site: Site, value: Value, rank: int) -> Shape:
+def shape_of(site: Emitter, value: Value, rank: int) -> Shape:
     """The value's shape; unknown dimensions where it is not known to have that rank."""
     shape = site.type_of(value).shape
     return shape if shape is not None and len(shape) == rank else (None,) * rank
@@ -50,24 +50,24 @@ def broadcast(a: Shape | None, b: Shape | None) -> Shape | None:
     return tuple(y if x == 1 else x if y == 1 or x is not None else y for x, y in pairs)
 
 
-def apply(site: Site, kind: str, value: Value, part: str, **options: Attribute) -> Value:
+def apply(site: Emitter, kind: str, value: Value, part: str, **options: Attribute) -> Value:
     """An operator whose result has the type of its operand."""
     return site.emit(kind, (value,), (site.type_of(value),), part, **options)
 
 
-def combine(site: Site, kind: str, a: Value, b: Value, part: str, **options: Attribute) -> Value:
+def combine(site: Emitter, kind: str, a: Value, b: Value, part: str, **options: Attribute) -> Value:
     """An elementwise operator of two operands; the result has the first one's element type."""
     ta, tb = site.type_of(a), site.type_of(b)
     return site.emit(kind, (a, b), (TensorType(ta.dtype, broadcast(ta.shape, tb.shape)),), part, **options)
 
 
-def convert(site: Site, value: Value, dtype: str, part: str) -> Value:
+def convert(site: Emitter, value: Value, dtype: str, part: str) -> Value:
     """The value in another element type."""
     kept = site.type_of(value)
     return value if kept.dtype == dtype else site.emit("cast", (value,), (TensorType(dtype, kept.shape),), part)
 
 
-def view(site: Site, value: Value, shape: Shape | None, part: str) -> Value:
+def view(site: Emitter, value: Value, shape: Shape | None, part: str) -> Value:
     """The same elements under another shape; the value itself where the shape does not change."""
     kept = site.type_of(value)
     return value if kept.shape == shape else site.emit("reshape", (value,), (TensorType(kept.dtype, shape),), part)
@@ -81,7 +81,7 @@ def is_free_permutation(shape: Shape | None, perm: Sequence[int]) -> bool:
     return moved == sorted(moved)
 
 
-def transpose(site: Site, value: Value, perm: tuple[int, ...], part: str) -> Value:
+def transpose(site: Emitter, value: Value, perm: tuple[int, ...], part: str) -> Value:
     """The value with its axes in another order; a view where no element moves."""
     kept = site.type_of(value)
     shape = None if kept.shape is None or len(kept.shape) != len(perm) else tuple(kept.shape[axis] for axis in perm)
@@ -90,7 +90,7 @@ def transpose(site: Site, value: Value, perm: tuple[int, ...], part: str) -> Val
     return site.emit("transpose", (value,), (TensorType(kept.dtype, shape),), part, perm=perm)
 
 
-def matmul(site: Site, a: Value, b: Value, part: str, *extra: Value, dtype: str = "", **options: Attribute) -> Value:
+def matmul(site: Emitter, a: Value, b: Value, part: str, *extra: Value, dtype: str = "", **options: Attribute) -> Value:
     """Numpy's matmul of a and b, with an addend or scales after them; `transpose_b` as in the vocabulary."""
     ta, tb = site.type_of(a), site.type_of(b)
     shape: Shape | None = None
@@ -101,7 +101,7 @@ def matmul(site: Site, a: Value, b: Value, part: str, *extra: Value, dtype: str 
     return site.emit("matmul", (a, b, *extra), (TensorType(dtype or ta.dtype, shape),), part, **options)
 
 
-def split(site: Site, value: Value, sizes: Sequence[Dim], axis: int, part: str) -> tuple[Value, ...]:
+def split(site: Emitter, value: Value, sizes: Sequence[Dim], axis: int, part: str) -> tuple[Value, ...]:
     """The value cut along an axis into parts of these sizes."""
     kept = site.type_of(value)
     outputs = []
@@ -112,7 +112,7 @@ def split(site: Site, value: Value, sizes: Sequence[Dim], axis: int, part: str) 
     return tuple(Value(first.node, number) for number in range(len(outputs)))
 
 
-def concat(site: Site, values: Sequence[Value], axis: int, part: str) -> Value:
+def concat(site: Emitter, values: Sequence[Value], axis: int, part: str) -> Value:
     """The values joined along an axis."""
     types = [site.type_of(value) for value in values]
     shape: Shape | None = None
@@ -122,14 +122,14 @@ def concat(site: Site, values: Sequence[Value], axis: int, part: str) -> Value:
     return site.emit("concat", tuple(values), (TensorType(types[0].dtype, shape),), part, axis=axis)
 
 
-def gather_rows(site: Site, table: Value, indices: Value, part: str) -> Value:
+def gather_rows(site: Emitter, table: Value, indices: Value, part: str) -> Value:
     """Rows of a table by index: the shape of the indices, then that of a row."""
     kept, where = site.type_of(table), site.type_of(indices)
     shape = None if kept.shape is None or where.shape is None else (*where.shape, *kept.shape[1:])
     return site.emit("gather", (table, indices), (TensorType(kept.dtype, shape),), part, axis=0)
 
 
-def deliver(site: Site, result: int, value: Value) -> None:
+def deliver(site: Emitter, result: int, value: Value) -> None:
     """Says that the value is that result of the node, under the inferred shape where only the shape differs."""
     if not site.wants(result):
         return

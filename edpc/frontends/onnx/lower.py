@@ -31,7 +31,7 @@ def lower(typed: TypedModel, source_name: str) -> Graph:
     walk(scope)
     results = [scope.value(scope.find(name)) for name in typed.graph.outputs]
     graph.add(builder.fresh("return"), Operator(RETURN_KIND, tuple(graph.type_of(value) for value in results)), results)
-    left_out = _sweep(builder)
+    left_out = builder.sweep()
     graph.info = ModelInfo(
         format="onnx",
         source=source_name,
@@ -40,21 +40,6 @@ def lower(typed: TypedModel, source_name: str) -> Graph:
         notes=(*typed.notes, *builder.notes, *_import_notes(scope, left_out)),
     )
     return graph
-
-
-def _sweep(builder: Builder) -> list[str]:
-    """Removes what neither a result nor a kept value needs; answers the source names of the operators removed."""
-    graph = builder.graph
-    needed = {value.node for value in builder.kept}
-    left_out = []
-    for name in reversed(list(graph.dag)):  # consumers first: every operator was added after what it reads
-        op = graph.op(name)
-        if op.kind in (RETURN_KIND, "input") or name in needed or any(True for _ in graph.dag.successors(name)):
-            continue
-        graph.remove(name)
-        if op.is_compute and op.location is not None:
-            left_out.append(op.location.source_name)
-    return left_out
 
 
 def _parameters(builder: Builder) -> int:
