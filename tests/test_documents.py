@@ -22,6 +22,8 @@ FOLDING = "import-cleanup,fold-batch-norm,apply-precision,annotate-operators,fus
 @pytest.mark.parametrize("name", readme.DOCUMENTS)
 def test_outputs_are_what_the_commands_print(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
+    if "edpc block:" in text:
+        pytest.importorskip("torch")
     assert readme.renewed(text) == text, f"renew it with: python -m tools.readme {name}"
 
 

@@ -265,15 +265,6 @@ def test_every_way_to_give_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert kinds(load("-")) == kinds(graph)
 
 
-@pytest.mark.parametrize(
-    ("source", "word"),
-    [("block:mlp", "building blocks"), ("net.pt2", "torch.export"), ("package.module:factory", "factories")],
-)
-def test_inputs_of_later_versions_are_refused(source: str, word: str) -> None:
-    with pytest.raises(UsageError, match=word):
-        load(source)
-
-
 def test_objects_that_are_no_model_are_refused() -> None:
     with pytest.raises(UsageError, match="list is not supported"):
         load([1, 2])  # type: ignore[arg-type]

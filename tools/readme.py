@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/attribution.md", "docs/targets.md", "docs/passes.md")
+DOCUMENTS = ("README.md", "docs/attribution.md", "docs/passes.md", "docs/reference.md", "docs/targets.md")
 BLOCK = re.compile(r"(?P<mark><!-- output: (?P<command>.+?) -->\n```\w*\n)(?P<text>.*?)(?P<end>^```$)", re.DOTALL | re.MULTILINE)
 MODULES = {"edpc": "edpc.cli.main", "edpc-opt": "edpc.cli.opt"}
 

@@ -74,6 +74,15 @@ def layout_change(site: Site) -> None:
         site.emit_results("transpose", (site.value(0),), perm=perm)
 
 
+def gather(site: Site) -> None:
+    """`Gather`: by a single known index it is a cut along the axis, as PyTorch's `select` is."""
+    axis = o.from_front(int(site.attributes.get("axis", 0)), o.rank_of(site))
+    if site.integer(1) is not None and not site.type(1).shape:
+        site.emit_results("slice", (site.value(0),), axes=(axis,))
+    else:
+        site.emit_results("gather", (site.value(0), site.value(1)), axis=axis)
+
+
 def expand(site: Site) -> None:
     """`Expand`: a copy, or nothing where the shape stays."""
     kind = "identity" if site.type(0).is_static and site.type(0).shape == site.result_type().shape else "expand"

@@ -18,6 +18,7 @@ EXPANDED: dict[str, Lowering] = {
     "Dropout": composites.dropout,
     "DynamicQuantizeLinear": Row("quantize_dynamic"),
     "Expand": composites.expand,
+    "Gather": composites.gather,
     "If": control_flow.branch,
     "LinearAttention": linear_attention,
     "Loop": control_flow.loop,

@@ -138,7 +138,6 @@ POOLINGS: dict[str, Lowering] = {
 }
 
 GATHERS: dict[str, Lowering] = {
-    "Gather": Row("gather", None, o.axis(0)),
     "GatherElements": Row("gather_elements", None, o.axis(0)),
     "GatherND": Row("gather_nd", None, o.keep(batch_dims=0)),
     "Scatter": Row("scatter_elements", None, o.axis(0)),
