@@ -99,9 +99,7 @@ def load(
     example_inputs: Any = None,
 ) -> Graph:
     """The graph of a model, before any pass; arguments as of `compile`. A graph is copied."""
-    return frontends.load(
-        source, batch=batch, dims=dims, shapes=shapes, trip_count=trip_count, example_inputs=example_inputs
-    )
+    return frontends.load(source, batch=batch, dims=dims, shapes=shapes, trip_count=trip_count, example_inputs=example_inputs)
 
 
 def configure(target: str | Target, settings: Settings = ()) -> Target:

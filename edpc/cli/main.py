@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -108,9 +109,17 @@ def cli(ctx: click.Context) -> None:
         ctx.default_map = read_defaults(ctx)
 
 
-def main() -> None:
-    """Entry point of the `edpc` script."""
-    cli.main()
+def main() -> NoReturn:
+    """Entry point of the `edpc` script. The process ends with the command: taking a large graph apart first helps nobody."""
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else 0
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # the reader may have left, or closed it
+            stream.flush()
+    os._exit(code)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -39,21 +39,15 @@ class Snapshot:
     def __init__(self, graph: Graph) -> None:
         self.name = graph.name
         self.whole = dict(graph.dag.graph)
-        self.operators: dict[str, Any] = {}
-        # Edges as plain columns, so that those of large graphs are compared without a step of Python each.
-        self.fan_out: list[int] = []
-        self.readers: list[str] = []
-        self.flows: list[Any] = []
-        self.is_plain = True
-        for name, data in graph.dag.nodes(data=True):
-            self.operators[name] = data.get("op")
-            self.is_plain = self.is_plain and len(data) == 1
-        for _, readers in graph.dag.adjacency():
-            self.fan_out.append(len(readers))
-            for reader, data in readers.items():
-                self.readers.append(reader)
-                self.flows.append(data.get("flow"))
-                self.is_plain = self.is_plain and len(data) == 1
+        # networkx's own dictionaries, as plain columns that are compared without a step of Python each.
+        nodes: dict[str, dict[str, Any]] = graph.dag._node  # type: ignore[attr-defined]
+        edges: dict[str, dict[str, dict[str, Any]]] = graph.dag._succ  # type: ignore[attr-defined]
+        payloads = list(chain.from_iterable(map(dict.values, edges.values())))
+        self.operators: dict[str, Any] = {name: data.get("op") for name, data in nodes.items()}
+        self.fan_out = list(map(len, edges.values()))
+        self.readers = list(chain.from_iterable(edges.values()))
+        self.flows = [data.get("flow") for data in payloads]
+        self.is_plain = {*map(len, nodes.values()), *map(len, payloads)} <= {1}
 
     def restore(self) -> Graph:
         """A graph of its own that equals the one the snapshot was taken of."""
