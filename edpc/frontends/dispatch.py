@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edpc.blocks import PREFIX, load_block
 from edpc.errors import ModelError, UsageError
 from edpc.ir import Graph
 from edpc.ir.collector import collector_paused
@@ -57,7 +56,9 @@ def load(
         raise UsageError(f"example inputs belong to an nn.Module, not to a model of type {type(source).__name__}")
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        if name.startswith(PREFIX):
+        if name.startswith("block:"):
+            from edpc.blocks import load_block
+
             _refuse_overrides([flag for flag in given if flag != "batch"], name)
             return load_block(name, batch)
         if name.lower().endswith(".pt2"):
