@@ -130,7 +130,7 @@ _FILLS = (
 # What checks its operands, or asks for a size: nothing happens on the machine.
 _CHECKS = (
     "_assert_async _assert_scalar _assert_tensor_metadata _functional_assert_async _functional_assert_scalar _print "
-    "sym_constrain_range sym_constrain_range_for_size sym_numel sym_size sym_storage_offset sym_stride"
+    "sym_constrain_range sym_constrain_range_for_size sym_is_contiguous sym_numel sym_size sym_storage_offset sym_stride"
 )
 
 _FILL: dict[str, Lowering] = {name: Filled("fill", {}) for name in _FILLS.split()}
