@@ -125,7 +125,7 @@ EXPANDED: dict[str, Lowering] = {
 
 _FILLS = (
     "empty empty_like empty_permuted empty_strided full full_like new_empty new_empty_strided new_full new_ones new_zeros "
-    "ones ones_like scalar_tensor zeros zeros_like eye tril_indices triu_indices"
+    "resize_ ones ones_like scalar_tensor zeros zeros_like eye tril_indices triu_indices"
 )
 # What checks its operands, or asks for a size: nothing happens on the machine.
 _CHECKS = (
