@@ -29,7 +29,7 @@ from edpc.target import Target
 T = TypeVar("T")
 
 ALL_TARGETS = ("h100", "kpu", "tpu", "cpu")
-_COMMANDS = ("targets", "blocks", "passes")
+_COMMANDS = ("targets", "blocks", "passes", "diff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +112,15 @@ def _names(text: str, option: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def machines_named(text: str) -> list[str]:
+    """The targets of a comma-separated list, each once; `all` stands for the four default machines."""
+    names = _names(text, "--target")
+    return list(dict.fromkeys(each for name in names for each in (ALL_TARGETS if name == "all" else (name,))))
+
+
 def _machines(request: Request) -> list[_Machine]:
     """The targets asked for; a setting `NAME:KEY=VALUE` is for the target of that name, one without a name for all."""
-    names = _names(request.target, "--target")
-    asked = list(dict.fromkeys(each for name in names for each in (ALL_TARGETS if name == "all" else (name,))))
+    asked = machines_named(request.target)
     for text in request.settings:
         if (scope := _scope(text)) and scope not in asked:
             raise UsageError(f"--set {text}: target {scope!r} is not among {', '.join(asked)}")
@@ -133,7 +138,7 @@ def _scope(setting: str) -> str:
 
 def _load(request: Request) -> Graph:
     """The model, with the sizes that were given."""
-    dims = dict(_pair(text, "--dim", "batch=8", _count) for text in request.dim)
+    dims = dict(map(dimension, request.dim))
     shapes = dict(_pair(text, "--shape", "input=1,3,224,224", _shape) for text in request.shape)
     trips = dict(_pair(text, "--trip-count", "loop=10", _count) for text in request.trip_count)
     try:
@@ -146,6 +151,11 @@ def _load(request: Request) -> Graph:
         raise
     except Exception as error:
         raise EdpcError(f"internal error while reading {request.model}, {type(error).__name__}: {error}") from error
+
+
+def dimension(text: str) -> tuple[str, int]:
+    """A free dimension and its size, of NAME=N."""
+    return _pair(text, "--dim", "batch=8", _count)
 
 
 def _pair(text: str, option: str, example: str, read: Callable[[str], T]) -> tuple[str, T]:

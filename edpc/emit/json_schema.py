@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from edpc.report import Comparison, Report
+from edpc.report.difference import Difference
 
 FOLDER = Path(__file__).parent / "schema"
-FILES: dict[str, type] = {"report-v1.json": Report, "comparison-v1.json": Comparison}
+FILES: dict[str, type] = {"report-v1.json": Report, "comparison-v1.json": Comparison, "diff-v1.json": Difference}
 
 
 def json_schema(record: type) -> dict[str, Any]:

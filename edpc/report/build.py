@@ -217,6 +217,7 @@ def _operator(row: _Row, subgraph: SubgraphReport, is_fused: bool, attribution: 
         operator_id=_clean(row.name),
         operator_type=_operator_type(row.op),
         source_name=_source_name(row),
+        module_path=_clean(row.op.location.module_path) if row.op.location else "",
         subgraph_id=subgraph.id,
         flops=row.work.flops,
         macs=row.work.macs,

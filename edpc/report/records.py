@@ -128,6 +128,7 @@ class OperatorReport(Record, frozen=True):
     operator_id: str
     operator_type: str
     source_name: str
+    module_path: str
     subgraph_id: str
     flops: int
     macs: int
