@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -25,7 +26,7 @@ TARGETS = ("h100", "kpu", "tpu", "cpu")
 def layers(widths: list[int], skip: int | None = None, branch_first: bool = False) -> onnx.ModelProto:
     """Layers fc0, fc1, ... of these widths with a ReLU behind each, in modules of their own; `skip` leaves a ReLU out."""
     nodes, weights, x = [], [], "x"
-    for i, (n, m) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (n, m) in enumerate(itertools.pairwise(widths)):
         weights.append(helper.make_tensor(f"w{i}", TensorProto.FLOAT, [n, m], bytes(4 * n * m), raw=True))
         made = [helper.make_node("MatMul", [x, f"w{i}"], [f"h{i}"], f"/fc{i}/MatMul")]
         if i != skip:

@@ -14,7 +14,7 @@ from edpc.emit import write
 from edpc.emit.difference import difference_blocks
 from edpc.emit.document import to_markdown, to_text
 from edpc.errors import UsageError
-from edpc.report import Report
+from edpc.report import Report, build_report
 from edpc.report.difference import Difference, diff, read_reports
 
 
@@ -86,7 +86,7 @@ def _compiled(path: str, asked: Compared, pattern: Sequence[Report] | None) -> t
         machine = api.configure(name, asked.settings)
         graph = api.load(path, batch=batch, dims=dims)
         api.run(graph, machine, precision=precision)
-        found.append(api.build_report(graph, machine))
+        found.append(build_report(graph, machine))
     return tuple(found)
 
 
