@@ -148,8 +148,20 @@ def run(
     elements = parse_pipeline(target.pipeline if pipeline is None else pipeline, passes)
     if not fusion:
         elements = without_fusion(elements)
+    return run_elements(graph, target, elements, precision=precision, instrumentation=instrumentation)
+
+
+def run_elements(
+    graph: Graph,
+    target: Target,
+    pipeline: Pipeline,
+    *,
+    precision: str | None = None,
+    instrumentation: Instrumentation | None = None,
+) -> Statistics:
+    """As `run`, of a pipeline that is parsed already."""
     around = instrumentation or Instrumentation(kinds=frozenset(KINDS))
-    return run_pipeline(graph, elements, PassContext(target, precision), around)
+    return run_pipeline(graph, pipeline, PassContext(target, precision), around)
 
 
 def without_fusion(pipeline: Pipeline) -> Pipeline:

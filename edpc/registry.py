@@ -146,21 +146,30 @@ def apply_set(target: Target, text: str) -> Target:
         raise UsageError(f"--set {text}: expected KEY=VALUE, as in hbm.bandwidth=4.8TB/s")
     if key in target.settings:
         return target.with_setting(key, value)
-    quantities = target.quantities()
-    aliases = _roles(target)
-    name = aliases.get(key, key)
-    if name not in quantities:
-        known = [*quantities, *aliases, *target.settings]
-        _unknown(f"constant of target {target.name}", key, known, f"see `edpc targets {target.name}`")
+    name = constant_name(target, key)
     from edpc.units import parse_quantity
 
-    unit = quantities[name].unit
+    unit = target.quantities()[name].unit
     number = parse_quantity(value, unit)
     # Cost models divide by rates and capacities.
     is_divisor = unit.endswith(("/s", "Hz")) or unit == "B"
     if number < 0.0 or (number == 0.0 and is_divisor):
         raise UsageError(f"--set {text}: {key} of target {target.name} must be {'above' if is_divisor else 'at least'} zero")
     return target.with_quantity(name, number, f"set by the user to {value}")
+
+
+def constant_name(target: Target, key: str) -> str:
+    """The name in `Target.quantities()` that a key of `--set` stands for; the key may name a memory by its role.
+
+    Raises:
+        UsageError: the target has no such constant; says which one may be meant.
+    """
+    quantities, aliases = target.quantities(), _roles(target)
+    name = aliases.get(key, key)
+    if name not in quantities:
+        known = [*quantities, *aliases, *target.settings]
+        _unknown(f"constant of target {target.name}", key, known, f"see `edpc targets {target.name}`")
+    return name
 
 
 def _roles(target: Target) -> dict[str, str]:

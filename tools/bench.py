@@ -29,6 +29,12 @@ EDPC = [sys.executable, "-m", "edpc.cli.main"]
 # An installed package is compiled; so must this checkout be, whatever the developer's shell says.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"PYTHONPATH": str(ROOT)}
 
+# 4 targets x 4 precisions x 8 batches x 100 values of one constant.
+SWEEP = [
+    *("sweep", str(ROOT / "tests" / "models" / "bert_base.onnx"), "--target", "all", "--precision", "fp32,bf16,fp16,int8"),
+    *("--batch", "1,2,4,8,16,32,64,128", "--vary", "dram.bandwidth=50GB/s:5TB/s:100:log", "--emit", "csv"),
+]
+
 # Counting MACs with onnx_tool, as its documentation does it, and reading shapes with onnx alone.
 ONNX_TOOL = "import sys, onnx_tool; onnx_tool.model_profile(sys.argv[1])"
 ONNX_ONLY = "import sys, onnx; onnx.shape_inference.infer_shapes(onnx.load(sys.argv[1], load_external_data=False))"
@@ -86,6 +92,7 @@ def jobs(folder: Path, only: str) -> list[Job]:
             Job("edpc llama3_8b, four targets", [*EDPC, str(llama), "--target", "all"], 5.0, 400, "onnx load+infer llama3_8b")
         )
         found.append(Job("onnx load+infer llama3_8b", [sys.executable, "-c", ONNX_ONLY, str(llama)]))
+    found.append(Job("edpc sweep, 12,800 variants of bert_base", [*EDPC, *SWEEP], 60.0))
     for operators in (1_000, 10_000, 100_000):
         path = str(folder / f"chain{operators}.onnx")
         make("chain", path, operators)

@@ -22,6 +22,7 @@ _COMMANDS = {
     "targets": ("edpc.cli.targets", "targets_command", "list targets; every constant of one, with unit, basis and source"),
     "blocks": ("edpc.cli.blocks", "blocks_command", "list building blocks; the parameters of one"),
     "passes": ("edpc.cli.passes", "passes_command", "list passes; the documentation of one"),
+    "sweep": ("edpc.cli.sweep", "sweep_command", "batches, precisions, targets and machine constants in one grid"),
     "diff": ("edpc.cli.diff", "diff_command", "what changed between two models or two saved reports; gates for CI"),
 }
 _DEFAULT = "compile"

@@ -29,7 +29,7 @@ from edpc.target import Target
 T = TypeVar("T")
 
 ALL_TARGETS = ("h100", "kpu", "tpu", "cpu")
-_COMMANDS = ("targets", "blocks", "passes", "diff")
+_COMMANDS = ("targets", "blocks", "passes", "sweep", "diff")
 
 
 @dataclass(frozen=True, slots=True)
