@@ -182,8 +182,8 @@ def test_a_scheduler_that_is_not_there_is_one_sentence(model: str) -> None:
 def test_csv_and_parquet_read_back_into_the_same_numbers(model: str, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     result = edpc(
-        "sweep", model, "-t", "h100,kpu", "--batch", "1,8", "--vary", "dram.bandwidth=1TB/s:8TB/s:3", "--emit", "csv,parquet,table",
-        "-o", str(tmp_path / "out"), "--jobs", "1",
+        "sweep", model, "-t", "h100,kpu", "--batch", "1,8", "--vary", "dram.bandwidth=1TB/s:8TB/s:3",
+        "--emit", "csv,parquet,table", "-o", str(tmp_path / "out"), "--jobs", "1",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "Lowest edp" in result.stdout
