@@ -181,10 +181,12 @@ PRECISIONS = {
     ),
     "int8": Precision("int8", "bf16", "int8", "int8", "fp32"),
 }
+RESIDENCY = "on: results whose readers all find them on chip are not written to DRAM; off: all are, as an access is counted"
 SETTINGS = {
     "array": Setting(
         "measured", ("measured", "folds"), "how products are timed: the measured law, or cycles of double-buffered folds"
     ),
+    "residency": Setting("off", ("off", "on"), RESIDENCY),
 }
 
 PARAMETERS = {

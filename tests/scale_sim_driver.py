@@ -1,8 +1,8 @@
 """Runs SCALE-Sim on many layers: a JSON job on stdin, a JSON answer on stdout. Executed where `scalesim` is installed.
 
-Job: `rows`, `columns`, `dataflow` (`ws`, `os`, `is`), `gemms` as [M, N, K], `convolutions` as [input height, width, filter height,
-width, channels, filters, stride]. Answer: per layer, gemms first, the number of the last cycle; the addresses that its traces
-show on the SRAM ports (inputs read, filters read, outputs written); and its report's counters of the same.
+Job: `rows`, `columns`, `dataflow` (`ws`, `os`, `is`), `gemms` as [M, N, K], `convolutions` as [input height, width, filter
+height, width, channels, filters, stride]. Answer: per layer, gemms first, the number of the last cycle; the addresses that its
+traces show on the SRAM ports (inputs read, filters read, outputs written); and its report's counters of the same.
 """
 
 import contextlib

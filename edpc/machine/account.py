@@ -6,6 +6,7 @@ import numpy as np
 
 from edpc.ir import DTYPE_BITS
 from edpc.machine.table import CostColumns, Floats, KernelTable, Names
+from edpc.target import Target
 
 # Bits of arithmetic formats that are no element types.
 _FORMAT_BITS = {"fp8": 8, "tf32": 32}
@@ -16,6 +17,17 @@ def element_bytes(precision: Names) -> Floats:
     formats, inverse = np.unique(precision, return_inverse=True)
     widths = [DTYPE_BITS.get(str(p), _FORMAT_BITS.get(str(p), 32)) / 8.0 for p in formats]
     return np.array(widths, float)[inverse]
+
+
+def written_off_chip(table: KernelTable, target: Target) -> Floats:
+    """Bytes every operator writes to DRAM, shape (n,): its results, less those that stay on chip where the target keeps them."""
+    keeps = setting(target, "residency", "off") == "on"
+    return table.write_bytes - table.resident_bytes if keeps else table.write_bytes
+
+
+def setting(target: Target, name: str, default: str) -> str:
+    """The chosen value of a switch; `default` for a target that does not have it."""
+    return target.setting(name) if name in target.settings else default
 
 
 def settle(

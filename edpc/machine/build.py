@@ -9,6 +9,8 @@ Rules:
       (`llc.warm_fraction` of its capacity). Graph inputs count as just written before the first kernel. The traffic is the
       lesser of this schedule's and of the schedule without fusion, so that fusing never turns a warm operand cold and never
       adds DRAM bytes.
+    * A result stays on chip where every reader finds it warm and it is none of the graph's. It is an access, and written, all the
+      same; a machine whose setting `residency` is on does not write it to DRAM.
 """
 
 from __future__ import annotations
@@ -77,6 +79,7 @@ def kernelise(columns: Walk, groups: Sequence[Group], target: Target) -> KernelT
 
     written = border.leaves & (columns.producer >= 0)
     writer = columns.producer[written]
+    stays = written & _stays(columns, border, warm, target)
     read_inside = np.zeros(len(columns.producer), bool)
     read_inside[columns.tensor[border.inside]] = True
     on_chip = _total(columns.reader[border.inside], columns.read_bytes[border.inside], n)
@@ -102,6 +105,7 @@ def kernelise(columns: Walk, groups: Sequence[Group], target: Target) -> KernelT
         cold_bytes=charged(~weight & ~warm, border.read_bytes),
         warm_bytes=charged(~weight & warm, border.read_bytes),
         write_bytes=_total(writer, columns.size[written], n),
+        resident_bytes=_total(columns.producer[stays], columns.size[stays], n),
         on_chip_bytes=on_chip,
         accesses=charged(~weight) + _total(columns.producer[counted], np.ones(int(counted.sum())), n),
         free=columns.free,
@@ -163,6 +167,18 @@ def _warm(columns: Walk, kernel: Ints, border: _Border, target: Target) -> Flags
     since = _since(border.traffic, border.kernel, at[border.tensor])
     nearest = np.minimum(since, np.minimum.reduceat(since_alone[border.entry], border.starts))
     return (border.read_bytes <= room) & (nearest <= room)
+
+
+def _stays(columns: Walk, border: _Border, warm: Flags, target: Target) -> Flags:
+    """Which tensors are read only while they are still in the last-level cache, all of them, and are no result of the graph.
+
+    A tensor that stays when nothing is fused stays under any fusion, because its reads are warm there too.
+    """
+    constants = target.constants()
+    room = constants.get("llc.warm_fraction", 0.0) * constants.get("llc.capacity", 0.0)
+    stays = ~columns.returned & (columns.size <= room)
+    stays[border.tensor[~warm]] = False
+    return stays
 
 
 def _since(traffic: Floats, consumer: Ints, producer: Ints) -> Floats:

@@ -11,6 +11,7 @@ T = program load + set-up + max(compute, memory): streamers and fabric run side 
   per kernel; a kernel whose weights outgrow the fraction runs in passes, each of which reads its activations again.
 * Streams: a block reads its operands' panels through L2 and L1 every time. From L3 the cheaper panel that fits half of L2 is
   read once, the other once per block; both once per block where neither fits.
+* A result goes to L3 and to DRAM; with the switch `residency=on` only to L3 where all its readers find it there.
 * Power: a kernel whose counted energy would exceed the thermal design power of the profile is stretched until it meets it,
   T = E_dynamic / (TDP - P_static); its clocks yield, set-up does not.
 * A change of operator kinds from one kernel to the next loads a program.
@@ -27,7 +28,7 @@ import numpy as np
 from edpc.errors import UsageError
 from edpc.ir import Operator
 from edpc.machine import domain_forms as forms
-from edpc.machine.account import element_bytes, settle
+from edpc.machine.account import element_bytes, setting, settle, written_off_chip
 from edpc.machine.compose import compose, kernel_sum
 from edpc.machine.model import Constants, CostModel, register
 from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of, utilization
@@ -139,13 +140,13 @@ class DomainFlow(CostModel):
     def evaluate(self, table: KernelTable, target: Target, constants: Constants, plan: Any) -> CostColumns:
         """Costs at these constants; see the module's first lines."""
         streams: Streams = plan
-        tempo = constants[f"profile.{target.setting('profile')}"] / np.asarray(constants["profile.default"])
+        tempo = constants["profile." + setting(target, "profile", "default")] / np.asarray(constants["profile.default"])
         room = constants["resident.fraction"] * np.asarray(constants["llc.capacity"])
         resident = streams.footprint.sum() <= room
         passes = np.maximum(np.ceil(kernel_sum(table, table.weight_bytes) / np.maximum(room, 1.0)), 1.0)
         passes = np.where(resident, 1.0, passes)[..., table.kernel]
         fetched = np.where(resident, 0.0, table.weight_bytes) + table.cold_bytes * passes
-        written = table.write_bytes
+        written, stored = table.write_bytes, written_off_chip(table, target)
 
         rate = per_row(target, constants, "matrix", "rate", table.precision) * tempo
         products_s = streams.seconds_at_unit_rate / rate
@@ -160,7 +161,7 @@ class DomainFlow(CostModel):
         external = table.weight_bytes + (table.cold_bytes + table.warm_bytes) * passes
         l3_reads = np.maximum(streams.l3_bytes, external)
         uses = (
-            (fetched + written) / (constants["dram.bandwidth"] * constants["dram.efficiency"]),
+            (fetched + stored) / (constants["dram.bandwidth"] * constants["dram.efficiency"]),
             (l3_reads + fetched + 2.0 * written) / (constants["llc.bandwidth"] * tempo),
             0.5 * (external + written) / (constants["noc.bandwidth"] * tempo),
         )
@@ -177,7 +178,7 @@ class DomainFlow(CostModel):
         energies = {
             "compute_j": arithmetic_energy(table, target, constants),
             "on_chip_j": _on_chip_energy(table, constants, streams, fetched, l3_reads),
-            "dram_j": fetched * constants["dram.read_energy"] + written * constants["dram.write_energy"],
+            "dram_j": fetched * constants["dram.read_energy"] + stored * constants["dram.write_energy"],
             "overhead_j": (program_j / members)[..., table.kernel] * busy,
         }
         dynamic = kernel_sum(table, sum(energies.values(), start=np.zeros(1)))
@@ -190,7 +191,7 @@ class DomainFlow(CostModel):
                 "compute_s": latency.compute_s * by_operator,
                 "memory_s": latency.memory_s * by_operator,
                 "overhead_s": latency.overhead_s,
-                "dram_bytes": fetched + written,
+                "dram_bytes": fetched + stored,
                 **energies,
             },
             {
@@ -212,7 +213,7 @@ def _stretch(total: Floats, overhead: Floats, dynamic: Floats, target: Target, c
         target: which profile it runs in.
         constants: `tdp.*` and `static_power`.
     """
-    tdp = np.asarray(constants[f"tdp.{target.setting('profile')}"])
+    tdp = np.asarray(constants["tdp." + setting(target, "profile", "default")])
     # A machine set to idle above its own limit cannot be slowed down to it; some power is left to work with.
     left = np.maximum(tdp - constants["static_power"], _LEAST_DYNAMIC * tdp)
     streaming = total - overhead

@@ -12,6 +12,10 @@ Memory is busy for the longest of load/store path, off-chip DMA and on-chip buff
 the buffers while the load/store path drains them, and the measurements that fix that path had their operands on chip.
 Elementwise kernels pay the load/store path per padded byte, row-wise kernels also a fee per reduced row, copies run at DMA
 speed. What a kernel fuses never touches the path: only bytes that cross its border do.
+
+Off chip go cold operands, weights and results, with two switches. `residency=on`: a result whose readers all find it on chip is
+not written. `weights=streamed`: the array takes weights straight from DRAM, as a TPU v1 does: in whole folds of R x C, whatever
+the matrix fills of them, and, where a sum takes several folds, again for every half of the accumulators that its rows fill.
 """
 
 from __future__ import annotations
@@ -26,8 +30,8 @@ import numpy as np
 
 from edpc.ir import Operator
 from edpc.machine import systolic_forms as forms
-from edpc.machine.account import element_bytes, settle
-from edpc.machine.compose import compose, dram_bytes, kernel_sum
+from edpc.machine.account import element_bytes, setting, settle, written_off_chip
+from edpc.machine.compose import compose, kernel_sum
 from edpc.machine.model import Constants, CostModel, register
 from edpc.machine.rates import arithmetic_energy, per_row, utilization
 from edpc.machine.table import CostColumns, Flags, Floats, Ints, KernelTable
@@ -76,7 +80,8 @@ class Layout:
 
     Per operator, shape (n,): `large_bytes`, `small_bytes`, `other_bytes`: external reads of a contraction by operand, and of
     everything else; `vector_macs`: multiply-accumulates that run on the vector unit; `padding`; `row_passes`: reduced rows;
-    `cycles`: of the folds; `a_bytes`, `w_bytes`, `o_bytes`, `o_rereads`: local memory traffic of the array.
+    `cycles`: of the folds; `a_bytes`, `w_bytes`, `o_bytes`, `o_rereads`: local memory traffic of the array; `weight_fetches`:
+    bytes fetched per byte of weights.
     Per kernel, shape (g,): `rank`.
     """
 
@@ -91,6 +96,7 @@ class Layout:
     w_bytes: Floats
     o_bytes: Floats
     o_rereads: Floats
+    weight_fetches: Floats
     rank: Ints
 
 
@@ -129,22 +135,22 @@ class SystolicArray(CostModel):
         np.maximum.at(rank, table.kernel, np.array(ranks, np.int64))
         lanes = int(constants["tile.sublanes"]), int(constants["tile.lanes"])
         external = table.weight_bytes + table.cold_bytes + table.warm_bytes
-        large, small = _operands(table, families, external)
+        large, small, other = _operands(table, families, external)
         passes = np.where(table.kind == "batch_norm", 0.0, [_ROW_PASSES.get(f, 0.0) for f in families]) * table.rows
         return Layout(
             large_bytes=large,
             small_bytes=small,
-            other_bytes=external - large - small,
+            other_bytes=other,
             padding=np.array([padding(_widest(op), *lanes) for op in table.operators], float),
             row_passes=passes,
             rank=rank,
-            **_array_columns(table, constants),
+            **_array_columns(table, constants, setting(target, "weights", "buffered") == "streamed"),
         )
 
     def evaluate(self, table: KernelTable, target: Target, constants: Constants, plan: Any) -> CostColumns:
         """Costs at these constants; see the module's first lines."""
         layout: Layout = plan
-        by_folds = target.setting("array") == "folds"
+        by_folds = setting(target, "array", "measured") == "folds"
         contraction, copy = layout.rank == CONTRACTION, layout.rank == COPY
         matrix_s, vector_s = _busy(table, target, constants, layout, by_folds)
         # Bundles issue to matrix and vector unit in the same cycle: the longer of the two is what a kernel waits for.
@@ -153,8 +159,9 @@ class SystolicArray(CostModel):
         op_compute = np.where((matrix_g >= vector_g)[..., table.kernel], matrix_s, vector_s)
 
         path = _load_store(table, constants, layout)
-        off_chip = dram_bytes(table) / (constants["dram.bandwidth"] * constants["dram.efficiency"])
-        read, written = table.weight_bytes + table.cold_bytes + table.warm_bytes, table.write_bytes
+        fetched, stored = table.weight_bytes * layout.weight_fetches + table.cold_bytes, written_off_chip(table, target)
+        off_chip = (fetched + stored) / (constants["dram.bandwidth"] * constants["dram.efficiency"])
+        read, written = fetched + table.warm_bytes, table.write_bytes
         buffer = (read + written) / constants["llc.bandwidth"]
         uses = (path, off_chip, buffer)
         sums = [kernel_sum(table, use) for use in uses]
@@ -177,11 +184,10 @@ class SystolicArray(CostModel):
                 "memory_s": latency.memory_s,
                 "overhead_s": latency.overhead_s,
                 "compute_j": arithmetic_energy(table, target, constants),
-                "on_chip_j": _on_chip_energy(table, constants, layout),
-                "dram_j": (table.weight_bytes + table.cold_bytes) * constants["dram.read_energy"]
-                + table.write_bytes * constants["dram.write_energy"],
+                "on_chip_j": _on_chip_energy(table, constants, layout, fetched),
+                "dram_j": fetched * constants["dram.read_energy"] + stored * constants["dram.write_energy"],
                 "overhead_j": np.zeros(len(table.names)),
-                "dram_bytes": dram_bytes(table),
+                "dram_bytes": fetched + stored,
             },
             {
                 "busy_compute_s": compute_g,
@@ -192,17 +198,23 @@ class SystolicArray(CostModel):
         )
 
 
-def _operands(table: KernelTable, families: list[Family], external: Floats) -> tuple[Floats, Floats]:
-    """External bytes of contractions' larger and smaller operand; an operand made in the kernel never crosses the path."""
+def _operands(table: KernelTable, families: list[Family], external: Floats) -> tuple[Floats, Floats, Floats]:
+    """External bytes that cross the path: contractions' larger and smaller operand, and all others.
+
+    An operand made in the kernel never crosses it. Scale and shift of a normalisation are inside the price of its elements.
+    """
     n = len(table.names)
-    large, small = np.zeros(n), np.zeros(n)
+    large, small, other = np.zeros(n), np.zeros(n), external.copy()
     for row, (op, family) in enumerate(zip(table.operators, families, strict=True)):
-        if _RANK.get(family) == CONTRACTION and op.work is not None:
-            reads = op.work.reads
+        reads = op.work.reads if op.work is not None else ()
+        part = min(1.0, external[row] / max(sum(reads), 1))
+        if _RANK.get(family) == CONTRACTION:
             first, second = sorted((*reads[:2], 0, 0), reverse=True)[:2]
-            part = min(1.0, external[row] / max(sum(reads), 1))
             large[row], small[row] = first * part, second * part
-    return large, small
+            other[row] -= large[row] + small[row]
+        elif family is Family.NORMALIZATION and op.kind != "batch_norm" and reads:
+            other[row] = reads[0] * part
+    return large, small, other
 
 
 def _widest(op: Operator) -> tuple[int, ...]:
@@ -211,8 +223,8 @@ def _widest(op: Operator) -> tuple[int, ...]:
     return max((kind.dims() for kind in kinds), key=prod, default=())
 
 
-def _array_columns(table: KernelTable, constants: Mapping[str, float]) -> dict[str, Floats]:
-    """Folds, local traffic and what the arrays leave to the vector unit, per operator."""
+def _array_columns(table: KernelTable, constants: Mapping[str, float], streamed: bool) -> dict[str, Floats]:
+    """Folds, local traffic, fetches of weights and what the arrays leave to the vector unit, per operator."""
     rows, columns, arrays = (constants[f"array.{part}"] for part in ("rows", "columns", "count"))
     length = len(table.names)
 
@@ -228,6 +240,14 @@ def _array_columns(table: KernelTable, constants: Mapping[str, float]) -> dict[s
     products = table.batch * table.steps * on_array
     results = table.m * table.n
     macs = table.batch * table.m * table.n * table.k * table.steps
+    weights = per_operator(table.batch * table.n * table.k)
+    fetched = weights
+    if streamed:
+        down, across = forms.folds(table.k, rows), forms.folds(table.n, columns)
+        # Half of the accumulators takes sums while the other half empties; a sum of one fold needs none to come back to.
+        room = constants["local.capacity"] / (2.0 * columns * ACCUMULATOR_BYTES)
+        times = np.where(down > 1.0, forms.folds(table.m, room), 1.0) * table.steps
+        fetched = per_operator(table.batch * np.where(depthwise, table.n * table.k, down * rows * across * columns * times))
     return {
         "vector_macs": per_operator(macs * (1.0 - on_array)),
         "cycles": per_operator(cycles * table.steps * on_array),
@@ -235,6 +255,7 @@ def _array_columns(table: KernelTable, constants: Mapping[str, float]) -> dict[s
         "w_bytes": per_operator(run.w_reads * products * width),
         "o_bytes": per_operator(run.o_writes * products * ACCUMULATOR_BYTES),
         "o_rereads": per_operator((run.o_writes - results) * products * ACCUMULATOR_BYTES),
+        "weight_fetches": np.where(weights > 0.0, fetched / np.where(weights > 0.0, weights, 1.0), 1.0),
     }
 
 
@@ -257,8 +278,9 @@ def _load_store(table: KernelTable, constants: Constants, layout: Layout) -> Flo
     """How long every operator occupies the load/store path, in s."""
     rank = layout.rank[table.kernel]
     in_contraction, in_copy = rank == CONTRACTION, rank == COPY
-    padded = np.where(in_contraction | in_copy, 1.0, layout.padding)
     normalises = (table.family == Family.NORMALIZATION.value) & (table.kind != "batch_norm")
+    # The price of a normalisation was fitted to its elements as they stand.
+    padded = np.where(in_contraction | in_copy | normalises, 1.0, layout.padding)
     rowwise = normalises | (table.family == Family.SOFTMAX.value)
     read = np.where(rowwise, constants["loadstore.row_read"], constants["loadstore.read"])
     write = np.where(in_contraction, constants["matmul.result"], constants["loadstore.write"])
@@ -272,9 +294,8 @@ def _load_store(table: KernelTable, constants: Constants, layout: Layout) -> Flo
     return path
 
 
-def _on_chip_energy(table: KernelTable, constants: Constants, layout: Layout) -> Floats:
-    """Buffer and vector-memory accesses of every operator, in J."""
-    fetched = table.weight_bytes + table.cold_bytes
+def _on_chip_energy(table: KernelTable, constants: Constants, layout: Layout, fetched: Floats) -> Floats:
+    """Buffer and vector-memory accesses of every operator that fetches so many bytes from DRAM, in J."""
     read = fetched + table.warm_bytes
     buffer = read * constants["llc.read_energy"] + (fetched + table.write_bytes) * constants["llc.write_energy"]
     array_reads = layout.a_bytes + layout.w_bytes + layout.o_rereads
