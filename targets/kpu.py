@@ -194,7 +194,7 @@ SETTINGS = {
     "residency": Setting(
         "off",
         ("off", "on"),
-        "on: results whose readers all find them in L3 are not written to DRAM; off: all are, as an access is counted",
+        "on: results whose readers all find them in L3 are not written to DRAM; off: all results are",
     ),
 }
 NOTES = (

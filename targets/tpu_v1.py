@@ -137,6 +137,7 @@ TARGET = Target(
         "floor.rowwise": assumed(29e-9, "s", 14e-9, 10e-6, "as other instructions; the host may have to help"),
         "floor.copy": published(29e-9, "s", 14e-9, 1e-6, f"{ISCA17}: instructions take 10 to 20 cycles each; host not counted"),
         "dram.efficiency": published(0.9, "1", 0.8, 1.0, f"{ISCA17}: about 30 of 34 GB/s reached by weight-bound networks"),
+        "power.limit": published(75.0, "W", 75.0, 75.0, f"{ISCA17}: thermal design power"),
         "llc.warm_fraction": assumed(1.0, "1", 0.5, 1.0, "the unified buffer holds activations only"),
     },
     settings={

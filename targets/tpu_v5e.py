@@ -92,6 +92,7 @@ TARGET = Target(
         **PARAMETERS,
         **{name: scaled(name) for name in PATH},
         "array.count": sheet(4, "1", SYSTEM),
+        "power.limit": assumed(192.0, "W", 120.0, 250.0, UNPUBLISHED),
     },
     settings=SETTINGS,
     precisions=PRECISIONS,

@@ -28,7 +28,7 @@ import numpy as np
 from edpc.errors import UsageError
 from edpc.ir import Operator
 from edpc.machine import domain_forms as forms
-from edpc.machine.account import element_bytes, setting, settle, written_off_chip
+from edpc.machine.account import element_bytes, power_notes, power_stretch, setting, settle, written_off_chip
 from edpc.machine.compose import compose, kernel_sum
 from edpc.machine.model import Constants, CostModel, register
 from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of, utilization
@@ -36,8 +36,6 @@ from edpc.machine.systolic_forms import output_stationary
 from edpc.machine.table import CostColumns, Flags, Floats, KernelTable
 from edpc.operators import Family
 from edpc.target import Target
-
-_LEAST_DYNAMIC = 0.05  # of the thermal design power
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +180,8 @@ class DomainFlow(CostModel):
             "overhead_j": (program_j / members)[..., table.kernel] * busy,
         }
         dynamic = kernel_sum(table, sum(energies.values(), start=np.zeros(1)))
-        stretch = _stretch(latency.total, overhead_g, dynamic, target, constants)
+        limit = constants["tdp." + setting(target, "profile", "default")]
+        stretch = power_stretch(latency.total, overhead_g, dynamic, limit, constants["static_power"])
         by_operator = stretch[..., table.kernel]
         total = overhead_g + (latency.total - overhead_g) * stretch
         return settle(
@@ -199,32 +198,8 @@ class DomainFlow(CostModel):
                 "busy_memory_s": memory_g * stretch,
                 "utilization": utilization(table, target, constants, total),
             },
-            _notes(stretch) if stretch.ndim == 1 else {},
+            power_notes(stretch),
         )
-
-
-def _stretch(total: Floats, overhead: Floats, dynamic: Floats, target: Target, constants: Constants) -> Floats:
-    """By how much every kernel's streams slow down to keep to the profile's thermal design power; 1 where they need not.
-
-    Args:
-        total: s, overhead included, shape (..., g).
-        overhead: s that no clock changes, shape (..., g).
-        dynamic: J of counted events, shape (..., g).
-        target: which profile it runs in.
-        constants: `tdp.*` and `static_power`.
-    """
-    tdp = np.asarray(constants["tdp." + setting(target, "profile", "default")])
-    # A machine set to idle above its own limit cannot be slowed down to it; some power is left to work with.
-    left = np.maximum(tdp - constants["static_power"], _LEAST_DYNAMIC * tdp)
-    streaming = total - overhead
-    slower = (np.maximum(total, dynamic / left) - overhead) / np.where(streaming > 0.0, streaming, 1.0)
-    found: Floats = np.where(streaming > 0.0, slower, 1.0)
-    return found
-
-
-def _notes(stretch: Floats) -> dict[int, tuple[str, ...]]:
-    """Says of every kernel that the power limit holds back by how much."""
-    return {row: (f"power-limited, {stretch[row]:.2f} times slower",) for row in np.flatnonzero(stretch > 1.0 + 1e-9).tolist()}
 
 
 def _contractions(table: KernelTable, target: Target, constants: Mapping[str, float]) -> tuple[Floats, Floats, Floats]:

@@ -1,6 +1,7 @@
 """A systolic-array machine (TPU): matrix units fed by a load/store path, a vector unit, and DMA from off-chip memory.
 
-T = floor + overlap(compute, memory). Two readings of a contraction, chosen by the setting `array`:
+T = floor + overlap(compute, memory), the latter stretched until the chip draws no more than its power limit. Two readings of a
+contraction, chosen by the setting `array`:
 
 * `measured`: the law that fits a TPU v4 best. MACs run at a constant fraction of peak, and the load/store path *adds* to them
   (exponent 1; taking the maximum instead costs two points of accuracy), with one price per byte for the result, one for the
@@ -30,7 +31,7 @@ import numpy as np
 
 from edpc.ir import Operator
 from edpc.machine import systolic_forms as forms
-from edpc.machine.account import element_bytes, setting, settle, written_off_chip
+from edpc.machine.account import element_bytes, power_notes, power_stretch, setting, settle, written_off_chip
 from edpc.machine.compose import compose, kernel_sum
 from edpc.machine.model import Constants, CostModel, register
 from edpc.machine.rates import arithmetic_energy, per_row, utilization
@@ -123,6 +124,7 @@ class SystolicArray(CostModel):
         "floor.rowwise": ("s", "least latency of a normalisation or softmax"),
         "floor.copy": ("s", "least latency of a copy"),
         "dram.efficiency": ("1", "fraction of the off-chip bandwidth that copies reach"),
+        "power.limit": ("W", "most that the chip draws; a kernel that would draw more is stretched until it does not"),
     }
 
     def plan(self, table: KernelTable, target: Target) -> Layout:
@@ -176,25 +178,34 @@ class SystolicArray(CostModel):
         floors = (0.0, constants["floor.copy"], constants["floor.vector"], constants["floor.rowwise"], constants["floor.matmul"])
         floor = np.select([layout.rank == r for r in range(5)], [np.asarray(f, float) for f in floors])
         adds = contraction & (not by_folds)
-        latency = compose(table, compute_g, memory_g, floor * table.launches, np.where(adds, 1.0, np.inf), op_compute, op_memory)
+        overhead = floor * table.launches
+        latency = compose(table, compute_g, memory_g, overhead, np.where(adds, 1.0, np.inf), op_compute, op_memory)
+        energies = {
+            "compute_j": arithmetic_energy(table, target, constants),
+            "on_chip_j": _on_chip_energy(table, constants, layout, fetched),
+            "dram_j": fetched * constants["dram.read_energy"] + stored * constants["dram.write_energy"],
+            "overhead_j": np.zeros(len(table.names)),
+        }
+        dynamic = kernel_sum(table, sum(energies.values(), start=np.zeros(1)))
+        stretch = power_stretch(latency.total, overhead, dynamic, constants["power.limit"], constants["static_power"])
+        by_operator = stretch[..., table.kernel]
+        total = overhead + (latency.total - overhead) * stretch
+        notes = [_notes(table, layout), power_notes(stretch)]
         return settle(
             table,
             {
-                "compute_s": latency.compute_s,
-                "memory_s": latency.memory_s,
+                "compute_s": latency.compute_s * by_operator,
+                "memory_s": latency.memory_s * by_operator,
                 "overhead_s": latency.overhead_s,
-                "compute_j": arithmetic_energy(table, target, constants),
-                "on_chip_j": _on_chip_energy(table, constants, layout, fetched),
-                "dram_j": fetched * constants["dram.read_energy"] + stored * constants["dram.write_energy"],
-                "overhead_j": np.zeros(len(table.names)),
                 "dram_bytes": fetched + stored,
+                **energies,
             },
             {
-                "busy_compute_s": compute_g,
-                "busy_memory_s": memory_g,
-                "utilization": utilization(table, target, constants, latency.total),
+                "busy_compute_s": compute_g * stretch,
+                "busy_memory_s": memory_g * stretch,
+                "utilization": utilization(table, target, constants, total),
             },
-            _notes(table, layout),
+            {row: sum((said.get(row, ()) for said in notes), ()) for row in {*notes[0], *notes[1]}},
         )
 
 
