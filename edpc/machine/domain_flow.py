@@ -241,8 +241,9 @@ def _cycles(shapes: Floats, able: list[TileKind], precision: str, constants: Map
         total = np.ceil(m / kind.rows) * np.ceil(n / kind.columns) * batch
         steady = forms.steady_cycles(k, kind.rows, kind.columns, kind.operations[precision])
         alone.append(forms.tile_cycles(np.ceil(total / kind.count), steady, fill, drain))
-        part = kind.count * kind.operations[precision] / peak
-        together = np.maximum(together, forms.tile_cycles(np.ceil(total * part / kind.count), steady, fill, drain))
+        # A kind takes its part of the peak of all blocks; whole numbers up to the one division, which is then exact.
+        share = np.ceil(total * kind.operations[precision] / peak)
+        together = np.maximum(together, forms.tile_cycles(share, steady, fill, drain))
     if len({(kind.rows, kind.columns, kind.operations[precision]) for kind in able}) == 1:
         # Tiles of one shape and speed are one pool, whatever they are called.
         total = np.ceil(m / able[0].rows) * np.ceil(n / able[0].columns) * batch

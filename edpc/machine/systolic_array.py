@@ -108,7 +108,7 @@ class SystolicArray(CostModel):
     parameters: ClassVar[Mapping[str, tuple[str, str]]] = {
         "array.rows": ("1", "rows of one array"),
         "array.columns": ("1", "columns of one array"),
-        "array.count": ("1", "arrays that share the folds of a contraction"),
+        "array.count": ("1", "arrays that share the folds of a contraction; the peak is that of all together"),
         "array.efficiency": ("1", "fraction of peak that large contractions reach"),
         "tile.sublanes": ("1", "rows of a vector register tile, to which tensors pad"),
         "tile.lanes": ("1", "columns of a vector register tile"),
