@@ -243,7 +243,8 @@ def _array_columns(table: KernelTable, constants: Mapping[str, float], streamed:
         return np.bincount(table.owner, figure, length).astype(float)
 
     # One filter per group fills one column of an array; compilers run depthwise convolutions on the vector unit instead.
-    depthwise = (table.n == 1.0) & (table.batch > 1.0) & (table.m > 1.0)
+    convolves = table.family[table.owner] == Family.CONVOLUTION.value
+    depthwise = convolves & (table.n == 1.0) & (table.batch > 1.0) & (table.m > 1.0)
     on_array = np.where(depthwise, 0.0, 1.0)
     run = forms.weight_stationary(table.m, table.n, table.k, rows, columns)
     cycles = forms.pipelined_cycles(table.m, table.n, table.k, rows, columns, arrays, table.batch)
