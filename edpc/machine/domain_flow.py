@@ -54,7 +54,8 @@ class Streams:
     """What a table looks like to the fabric, whatever the rates.
 
     Per operator, shape (n,): `seconds_at_unit_rate`: time of the products at a peak of one operation a second; `block_bytes`:
-    operand panels into the fabric; `l3_bytes`: the same out of L3; `footprint`: bytes its weights occupy when resident.
+    operand panels into the fabric; `l3_bytes`: the same out of L3; `footprint`: bytes its weights occupy when resident;
+    `multiplies`: whether it has products.
     Per kernel, shape (g,): `loads`: program loads.
     """
 
@@ -62,6 +63,7 @@ class Streams:
     block_bytes: Floats
     l3_bytes: Floats
     footprint: Floats
+    multiplies: Flags
     loads: Floats
 
 
@@ -126,6 +128,7 @@ class DomainFlow(CostModel):
             seconds_at_unit_rate=unit_seconds,
             block_bytes=np.where(has_products, blocks, external),
             l3_bytes=np.where(has_products, l3, external),
+            multiplies=has_products,
             footprint=np.array(
                 [
                     _footprint(op, family, w)
@@ -142,7 +145,8 @@ class DomainFlow(CostModel):
         room = constants["resident.fraction"] * np.asarray(constants["llc.capacity"])
         resident = streams.footprint.sum() <= room
         passes = np.maximum(np.ceil(kernel_sum(table, table.weight_bytes) / np.maximum(room, 1.0)), 1.0)
-        passes = np.where(resident, 1.0, passes)[..., table.kernel]
+        # Passes cut the results' columns: only what the products read is read again, not what joins the results.
+        passes = np.where(streams.multiplies & ~resident, passes[..., table.kernel], 1.0)
         fetched = np.where(resident, 0.0, table.weight_bytes) + table.cold_bytes * passes
         written, stored = table.write_bytes, written_off_chip(table, target)
 
