@@ -210,6 +210,19 @@ def test_a_depthwise_convolution_runs_on_the_vector_unit() -> None:
     assert found.busy_compute_s[0] == pytest.approx(2 * macs / 4.3e12, rel=1e-6)
 
 
+def test_groups_of_a_convolution_share_a_fold() -> None:
+    def cycles(groups: int) -> float:
+        net = Net("bf16")
+        x, w = net.input("x", 1, 256, 32, 32), net.parameter("w", 256, 256 // groups, 1, 1)
+        conv = net.op("y", "conv", [x, w], 1, 256, 32, 32, groups=groups)
+        target = V4.with_setting("array", "folds").with_quantity("array.count", 1, "one array")
+        return float(price(net.done(conv), target).busy_compute_s[0]) * 275e12 * 0.827 / (2 * 128 * 128)
+
+    # 256 x 256 weights are four folds of 1,024 rows; in two groups two; 16 groups of 16 x 16 stand eight to a fold, in two.
+    assert cycles(1) == pytest.approx(128 + 4 * 1024 + 254)
+    assert cycles(2) == cycles(16) == pytest.approx(128 + 2 * 1024 + 254)
+
+
 @pytest.mark.parametrize("form", ["measured", "folds"])
 def test_doubling_a_large_product_doubles_its_time(form: str) -> None:
     target = V4.with_setting("array", form)

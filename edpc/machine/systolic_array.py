@@ -246,20 +246,25 @@ def _array_columns(table: KernelTable, constants: Mapping[str, float], streamed:
     convolves = table.family[table.owner] == Family.CONVOLUTION.value
     depthwise = convolves & (table.n == 1.0) & (table.batch > 1.0) & (table.m > 1.0)
     on_array = np.where(depthwise, 0.0, 1.0)
-    run = forms.weight_stationary(table.m, table.n, table.k, rows, columns)
-    cycles = forms.pipelined_cycles(table.m, table.n, table.k, rows, columns, arrays, table.batch)
+    # Groups of a convolution that fit side by side share a fold: their weights stand on its diagonal, zeros around them.
+    fits = np.minimum(rows // np.maximum(table.k, 1.0), columns // np.maximum(table.n, 1.0))
+    beside = np.where(convolves, np.clip(fits, 1.0, np.maximum(table.batch, 1.0)), 1.0)
+    n, k, batch = table.n * beside, table.k * beside, np.ceil(table.batch / beside)
+    run = forms.weight_stationary(table.m, n, k, rows, columns)
+    cycles = forms.pipelined_cycles(table.m, n, k, rows, columns, arrays, batch)
     width = element_bytes(table.precision)[table.owner]
-    products = table.batch * table.steps * on_array
-    results = table.m * table.n
+    products = batch * table.steps * on_array
+    results = table.m * n
     macs = table.batch * table.m * table.n * table.k * table.steps
     weights = per_operator(table.batch * table.n * table.k)
     fetched = weights
     if streamed:
-        down, across = forms.folds(table.k, rows), forms.folds(table.n, columns)
+        down, across = forms.folds(k, rows), forms.folds(n, columns)
         # Half of the accumulators takes sums while the other half empties; a sum of one fold needs none to come back to.
         room = constants["local.capacity"] / (2.0 * columns * ACCUMULATOR_BYTES)
         times = np.where(down > 1.0, forms.folds(table.m, room), 1.0) * table.steps
-        fetched = per_operator(table.batch * np.where(depthwise, table.n * table.k, down * rows * across * columns * times))
+        folds = batch * down * across * rows * columns * times
+        fetched = per_operator(np.where(depthwise, table.batch * table.n * table.k, folds))
     return {
         "vector_macs": per_operator(macs * (1.0 - on_array)),
         "cycles": per_operator(cycles * table.steps * on_array),
