@@ -189,7 +189,14 @@ PRECISIONS = {
     "fp8": Precision("int8", "bf16", "int8", "int8", "bf16", "no fp8 on a KPU: served as int8, the 8-bit format it multiplies"),
     "int8": Precision("int8", "bf16", "int8", "int8", "bf16"),
 }
-SETTINGS = {"profile": Setting("default", ("low", "default", "high"), "power profile: scales every clock but the DRAM's")}
+SETTINGS = {
+    "profile": Setting("default", ("low", "default", "high"), "power profile: scales every clock but the DRAM's"),
+    "residency": Setting(
+        "off",
+        ("off", "on"),
+        "on: results whose readers all find them in L3 are not written to DRAM; off: all results are",
+    ),
+}
 NOTES = (
     "KPU figures are the design intent of an unbuilt machine; see the intervals.",
     "At its peak rates a KPU would draw twice its stated power: kernels that would are slowed down to it, and say so.",

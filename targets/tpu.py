@@ -181,10 +181,12 @@ PRECISIONS = {
     ),
     "int8": Precision("int8", "bf16", "int8", "int8", "fp32"),
 }
+RESIDENCY = "on: results whose readers all find them on chip are not written to DRAM; off: all results are"
 SETTINGS = {
     "array": Setting(
         "measured", ("measured", "folds"), "how products are timed: the measured law, or cycles of double-buffered folds"
     ),
+    "residency": Setting("off", ("off", "on"), RESIDENCY),
 }
 
 PARAMETERS = {
@@ -207,6 +209,7 @@ PARAMETERS = {
     "floor.vector": timed(0.90e-6, "s", 0.8e-6, 1.0e-6),
     "floor.rowwise": timed(7.6e-6, "s", 1.0e-6, 8.5e-6, f"{FITTED}: layer norm; softmax is assumed to be alike"),
     "floor.copy": timed(0.60e-6, "s", 0.5e-6, 0.7e-6),
+    "power.limit": published(192.0, "W", 192.0, 192.0, f"{ISCA23}: maximum power"),
     "dram.efficiency": timed(0.85, "1", 0.78, 0.92, f"{FITTED}: copies at 1.02 of 1.2 TB/s"),
     "llc.warm_fraction": assumed(
         0.8, "1", 0.5, 1.0, "XLA places short-lived tensors on chip and leaves room for prefetched weights"

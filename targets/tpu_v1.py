@@ -25,10 +25,10 @@ from edpc.target import (
     published,
     some,
 )
-from targets.tpu import MODIFIERS, POINTWISE, sheet
+from targets.tpu import MODIFIERS, POINTWISE, RESIDENCY, sheet
 
 ISCA17 = "Jouppi et al., In-Datacenter Performance Analysis of a TPU, ISCA 2017"
-HOROWITZ = "Horowitz, ISSCC 2014 (45 nm), scaled to 28 nm"
+HOROWITZ = "Horowitz, ISSCC 2014 (45 nm), halved for 28 nm"
 BUFFER = f"{ISCA17}: 256 B a cycle at 700 MHz between unified buffer and array or activation pipeline"
 HIDDEN = f"{ISCA17}: operands stream as the array takes them, inside the cycles of its folds"
 
@@ -40,7 +40,7 @@ MATRIX = Unit(
     rate={"int8": published(91.75e12, "FLOP/s", 91.75e12, 91.75e12, f"{ISCA17}: 256 x 256 x 2 x 700 MHz = 92 TOP/s")},
     energy={
         "int8": published(
-            0.10e-12, "J/FLOP", 0.05e-12, 0.3e-12, f"{HOROWITZ}: int8 multiply and int32 add, with operand delivery"
+            0.075e-12, "J/FLOP", 0.05e-12, 0.3e-12, f"{HOROWITZ}: int8 multiply and int32 add, 0.3 pJ together, two FLOP"
         )
     },
 )
@@ -61,7 +61,7 @@ SPECIAL = Unit(
     energy={"int8": assumed(1e-12, "J/FLOP", 0.3e-12, 5e-12, "a look-up in a small table")},
 )
 NEAR = published(2.0e-12, "J/B", 1e-12, 6e-12, f"{HOROWITZ}: between 32 KB and 1 MB SRAM")
-FAR = published(8e-12, "J/B", 4e-12, 16e-12, f"{HOROWITZ}: 1 MB SRAM, 100 pJ per 64 bit at 45 nm")
+FAR = published(6.25e-12, "J/B", 4e-12, 16e-12, f"{HOROWITZ}: 1 MB SRAM, 100 pJ per 64 bit")
 CHANNEL = published(240e-12, "J/B", 160e-12, 325e-12, "Horowitz, ISSCC 2014: DRAM 1300 to 2600 pJ per 64 bit")
 ACCUMULATORS = Memory(
     "accumulators",
@@ -137,12 +137,19 @@ TARGET = Target(
         "floor.rowwise": assumed(29e-9, "s", 14e-9, 10e-6, "as other instructions; the host may have to help"),
         "floor.copy": published(29e-9, "s", 14e-9, 1e-6, f"{ISCA17}: instructions take 10 to 20 cycles each; host not counted"),
         "dram.efficiency": published(0.9, "1", 0.8, 1.0, f"{ISCA17}: about 30 of 34 GB/s reached by weight-bound networks"),
+        "power.limit": published(75.0, "W", 75.0, 75.0, f"{ISCA17}: thermal design power"),
         "llc.warm_fraction": assumed(1.0, "1", 0.5, 1.0, "the unified buffer holds activations only"),
     },
     settings={
         "array": Setting(
             "folds", ("measured", "folds"), "how products are timed: MACs at peak, or cycles of double-buffered folds"
-        )
+        ),
+        "residency": Setting("on", ("off", "on"), RESIDENCY),
+        "weights": Setting(
+            "streamed",
+            ("buffered", "streamed"),
+            "streamed: whole folds from DRAM into the array, again for every accumulator-full of rows",
+        ),
     },
     precisions={
         "fp32": EIGHT,

@@ -21,6 +21,14 @@ def scaled(name: str) -> Quantity:
     return Quantity(value, PARAMETERS[name].unit, Basis.ASSUMED, SCALED, (value / 2.0, value * 2.0))
 
 
+def alike(name: str) -> Quantity:
+    """The v4's measured figure, taken over: nobody measured it on a v5e."""
+    there = PARAMETERS[name]
+    low, high = there.range or (there.value, there.value)
+    most = 1.0 if there.unit == "1" else high * 1.25
+    return assumed(there.value, there.unit, low / 1.25, most, f"as on the v4; v4: {there.source}")
+
+
 # --- units and memories -------------------------------------------------------------------------------------------------------
 
 MATRIX = Unit(
@@ -90,12 +98,16 @@ TARGET = Target(
     static_power=assumed(60.0, "W", 30.0, 110.0, UNPUBLISHED),
     parameters={
         **PARAMETERS,
+        **{name: alike(name) for name, q in PARAMETERS.items() if q.basis is Basis.MEASURED},
         **{name: scaled(name) for name in PATH},
+        "array.rows": sheet(128, "1", SYSTEM),
+        "array.columns": sheet(128, "1", SYSTEM),
         "array.count": sheet(4, "1", SYSTEM),
+        "power.limit": assumed(192.0, "W", 120.0, 250.0, UNPUBLISHED),
     },
     settings=SETTINGS,
     precisions=PRECISIONS,
     rules=RULES,
     modifiers=MODIFIERS,
-    notes=("TPU v5e path prices are the v4's scaled by clock and cores, and its power is assumed.",),
+    notes=("TPU v5e floors are the v4's, its path prices the v4's scaled by clock and cores, and its power is assumed.",),
 )

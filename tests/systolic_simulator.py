@@ -159,3 +159,18 @@ def _one_array(m: int, fold_count: int, rows: int, columns: int) -> int:
         free = not started or cycle >= started[-1] + m
         if fold < fold_count and free and all(slot == (fold, r) for r, slot in enumerate(shadow)):
             started.append(cycle)
+
+
+def fetched_folds(m: int, n: int, k: int, rows: int, columns: int, accumulator_rows: int) -> int:
+    """How many folds of weights an array takes in when they stream from DRAM and it holds one at a time.
+
+    Accumulators take so many rows of results at once, `columns` wide; all folds of a sum run before they empty.
+    """
+    held = None
+    fetches = 0
+    for column in range(0, n, columns):
+        for _ in range(0, m, accumulator_rows):
+            for row in range(0, k, rows):
+                if held != (row, column):
+                    held, fetches = (row, column), fetches + 1
+    return fetches

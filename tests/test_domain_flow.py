@@ -18,6 +18,7 @@ from edpc.machine.domain_flow import peak_operations, tile_kinds
 from edpc.machine.table import CostColumns, KernelTable
 from edpc.machine.walk import walk
 from edpc.target import Target
+from targets.kpu import MATRIX, SPECIAL, VECTOR, peak, tile
 from targets.kpu import TARGET as LIMITED
 from targets.kpu_t64 import TARGET as T64
 from targets.kpu_t768 import TARGET as T768
@@ -57,6 +58,63 @@ def test_the_closed_form_equals_a_tile_stepped_cycle_by_cycle(
     steady = k * interval
     assert trace.cycles == forms.tile_cycles(blocks, steady, rows, columns)
     assert trace.busy / trace.cycles == forms.utilization(blocks, steady, rows, columns)
+
+
+def machine(rows: int, columns: int, kinds: list[tuple[int, int]], l2: int = 32 * 1024) -> Target:
+    """A chip of such tiles at one cycle a second; a kind is (tiles, cycles a step takes)."""
+    others = {key: quantity for key, quantity in T256.parameters.items() if not key.startswith("tile.")}
+    tiles = {}
+    for i, (count, interval) in enumerate(kinds):
+        tiles |= tile(f"kind{i}", count, rows, columns, int8=2.0 * rows * columns / interval)
+    target = replace(T256, units=(replace(MATRIX, rate={"int8": peak(1.0)}), VECTOR, SPECIAL), parameters=others | tiles)
+    cycles = sum(2.0 * count * rows * columns / interval for count, interval in kinds)
+    changes = {"matrix.int8.rate": cycles, "fabric.fill": rows, "fabric.drain": columns, "l2.capacity": l2}
+    for key, value in changes.items():
+        target = target.with_quantity(key, value, "stepped")
+    return target
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    mnk=st.tuples(st.integers(1, 14), st.integers(1, 14), SMALL),
+    mesh=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    kinds=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=3),
+)
+def test_products_take_the_cycles_of_a_chip_stepped_tile_by_tile(
+    mnk: tuple[int, int, int], mesh: tuple[int, int], kinds: list[tuple[int, int]]
+) -> None:
+    m, n, k = mnk
+    _, found = price(layer(m, n, k), machine(*mesh, kinds))
+    blocks = -(-m // mesh[0]) * -(-n // mesh[1])
+    assert found.busy_compute_s[0] == pytest.approx(simulator.chip(blocks, kinds, *mesh, k), rel=1e-9)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    mnk=st.tuples(st.integers(1, 14), st.integers(1, 14), SMALL),
+    mesh=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    l2=st.integers(2, 60),
+)
+def test_streams_carry_the_bytes_of_a_chip_stepped_block_by_block(
+    mnk: tuple[int, int, int], mesh: tuple[int, int], l2: int
+) -> None:
+    m, n, k = mnk
+    target = machine(*mesh, [(1, 1)], l2)
+    graph = layer(m, n, k)
+    streams = model_of(target).plan(build_table(graph, singletons(walk(graph)), target), target)
+    into_fabric, out_of_l3 = simulator.streamed(m, n, k, *mesh, l2 // 2, 1)
+    assert (streams.block_bytes.sum(), streams.l3_bytes.sum()) == (into_fabric, out_of_l3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(m=st.integers(2, 40), n=st.integers(2, 40), k=st.integers(2, 40), room=st.integers(1, 400))
+def test_dram_reads_are_those_of_weights_loaded_in_passes(m: int, n: int, k: int, room: int) -> None:
+    # Activations are cold: no part of L3 keeps them.
+    target = T256.with_quantity("l3.capacity", room, "small").with_quantity("resident.fraction", 1.0, "all")
+    table, found = price(layer(m, n, k), target.with_quantity("llc.warm_fraction", 0.0, "none"))
+    resident = n * k <= room
+    expected = m * k if resident else simulator.passes(n * k, room, m * k)
+    assert found.dram_bytes.sum() - table.write_bytes.sum() == expected
 
 
 def test_neighbouring_blocks_overlap_fill_and_drain() -> None:
@@ -160,6 +218,22 @@ def test_a_program_is_loaded_when_the_operator_kind_changes() -> None:
     # Load and set-up, set-up alone for the second relu, then a load at each change.
     assert found.overhead_s == pytest.approx([1.2e-6, 0.2e-6, 1.2e-6, 1.2e-6])
     assert found.overhead_j == pytest.approx([256 * 75e-12, 0.0, 256 * 75e-12, 256 * 75e-12])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.sampled_from(["relu", "neg", "exp", "reshape"]), min_size=1, max_size=12))
+def test_loads_are_those_of_a_machine_that_holds_one_program(kinds: list[str]) -> None:
+    net = Net("int8")
+    value = net.input("x", 16, 16)
+    for i, kind in enumerate(kinds):
+        value = net.op(f"n{i}", kind, [value], 16, 16)
+    _, found = price(net.done(value), T256)
+    held, expected = "", []
+    for kind in kinds:
+        runs = kind != "reshape"  # a view runs nothing and leaves the program where it is
+        expected.append(0.2e-6 * runs + 1.0e-6 * (runs and kind != held))
+        held = kind if runs else held
+    assert found.overhead_s == pytest.approx(expected)
 
 
 def test_profiles_scale_the_fabric_and_leave_the_dram() -> None:

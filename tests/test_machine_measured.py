@@ -63,6 +63,7 @@ def table_of(m: Floats, n: Floats, k: Floats, precision: str, width: int, target
         cold_bytes=np.where(warm, 0.0, x),
         warm_bytes=np.where(warm, x, 0.0),
         write_bytes=2 * m * n,
+        resident_bytes=zero,
         on_chip_bytes=zero,
         accesses=2 * one,
         free=zero > 0,

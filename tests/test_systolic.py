@@ -72,11 +72,56 @@ def test_raw_forms_by_hand() -> None:
 
 
 @settings(deadline=None, max_examples=80)
-@given(m=st.integers(1, 12), n=SMALL, k=SMALL, rows=SMALL, columns=SMALL, arrays=st.integers(1, 3))
-def test_double_buffered_weights_equal_the_stepped_array(m: int, n: int, k: int, rows: int, columns: int, arrays: int) -> None:
-    count = -(-k // rows) * -(-n // columns)
+@given(
+    mnk=st.tuples(st.integers(1, 12), SMALL, SMALL), rows=SMALL, columns=SMALL, arrays=st.integers(1, 3), batch=st.integers(1, 3)
+)
+def test_double_buffered_weights_equal_the_stepped_array(
+    mnk: tuple[int, int, int], rows: int, columns: int, arrays: int, batch: int
+) -> None:
+    m, n, k = mnk
+    count = -(-k // rows) * -(-n // columns) * batch
     stepped = simulator.pipelined_cycles(m, count, rows, columns, arrays)
-    assert stepped == forms.pipelined_cycles(m, n, k, rows, columns, arrays)
+    assert stepped == forms.pipelined_cycles(m, n, k, rows, columns, arrays, batch)
+
+
+@settings(deadline=None, max_examples=60)
+@given(mnk=st.tuples(*[st.integers(1, 12)] * 3), rows=SMALL, columns=SMALL, arrays=st.integers(1, 3), batch=st.integers(1, 3))
+def test_the_model_takes_the_cycles_of_the_stepped_array(
+    mnk: tuple[int, int, int], rows: int, columns: int, arrays: int, batch: int
+) -> None:
+    m, n, k = mnk
+    target = V4.with_setting("array", "folds")
+    cells = rows * columns * arrays
+    for key, value in {
+        "array.rows": rows,
+        "array.columns": columns,
+        "array.count": arrays,
+        "array.efficiency": 1.0,
+        "matrix.bf16.rate": 2.0 * cells,  # one cycle a second
+    }.items():
+        target = target.with_quantity(key, value, "stepped")
+    net = Net("bf16")
+    graph = net.done(net.op("y", "matmul", [net.input("a", batch, m, k), net.input("b", batch, k, n)], batch, m, n))
+    count = -(-k // rows) * -(-n // columns) * batch
+    assert price(graph, target).busy_compute_s[0] == pytest.approx(simulator.pipelined_cycles(m, count, rows, columns, arrays))
+
+
+@settings(deadline=None, max_examples=60)
+@given(mnk=st.tuples(st.integers(1, 40), SMALL, SMALL), rows=SMALL, columns=SMALL, depth=st.integers(1, 20))
+def test_streamed_weights_are_the_folds_that_a_stepped_array_takes_in(
+    mnk: tuple[int, int, int], rows: int, columns: int, depth: int
+) -> None:
+    m, n, k = mnk
+    target = V1
+    # Accumulators of 32 bit, of which one half takes sums while the other empties.
+    for key, value in {"array.rows": rows, "array.columns": columns, "accumulators.capacity": 8.0 * columns * depth}.items():
+        target = target.with_quantity(key, value, "stepped")
+    net = Net("int8")
+    graph = net.done(net.op("y", "matmul", [net.input("a", m, k), net.parameter("w", k, n)], m, n))
+    table = build_table(graph, singletons(walk(graph)), target)
+    layout = model_of(target).plan(table, target)
+    folds = simulator.fetched_folds(m, n, k, rows, columns, depth)
+    assert layout.weight_fetches[0] * k * n == pytest.approx(folds * rows * columns)
 
 
 def test_one_fold_costs_what_the_raw_form_says_and_a_later_one_max_of_m_and_r() -> None:
@@ -165,32 +210,17 @@ def test_a_depthwise_convolution_runs_on_the_vector_unit() -> None:
     assert found.busy_compute_s[0] == pytest.approx(2 * macs / 4.3e12, rel=1e-6)
 
 
-# --- TPU v1 -----------------------------------------------------------------------------------------------------
+def test_groups_of_a_convolution_share_a_fold() -> None:
+    def cycles(groups: int) -> float:
+        net = Net("bf16")
+        x, w = net.input("x", 1, 256, 32, 32), net.parameter("w", 256, 256 // groups, 1, 1)
+        conv = net.op("y", "conv", [x, w], 1, 256, 32, 32, groups=groups)
+        target = V4.with_setting("array", "folds").with_quantity("array.count", 1, "one array")
+        return float(price(net.done(conv), target).busy_compute_s[0]) * 275e12 * 0.827 / (2 * 128 * 128)
 
-
-def test_v1_waits_for_weights_unless_they_are_reused() -> None:
-    def layer(batch: int) -> CostColumns:
-        net = Net("int8")
-        y = net.op("y", "matmul", [net.input("x", batch, 2048), net.parameter("w", 2048, 2048)], batch, 2048)
-        return price(net.done(y), V1)
-
-    # One row: 4 MiB of weights at 0.9 * 34 GB/s is 137 us. 64 folds of max(M, 256) cycles are 23.4 us.
-    gemv = layer(1)
-    assert gemv.busy_memory_s[0] == pytest.approx((2048 * 2048 + 2048) / 30.6e9, rel=1e-3)
-    assert gemv.busy_compute_s[0] == pytest.approx((256 + 63 * 256 + 1 + 510) / 0.7e9, rel=1e-3)
-    assert gemv.compute_s[0] == 0.0
-    # 8,192 rows: 64 folds of 8,192 cycles are 749 us, and the weights hide behind them.
-    many = layer(8192)
-    assert many.compute_s[0] == pytest.approx((256 + 64 * 8192 + 510) / 0.7e9, rel=1e-3)
-    assert many.utilization[0] > 0.99
-
-
-def test_v1_reaches_what_its_paper_says_of_an_mlp_and_of_weight_streams() -> None:
-    """MLP0 ran at 12.3 TOP/s with 200 operations per byte of weights (recalled from the paper): bandwidth-bound."""
-    net = Net("int8")
-    found = price(net.done(net.op("y", "matmul", [net.input("x", 200, 2000), net.parameter("w", 2000, 2000)], 200, 2000)), V1)
-    seconds = float((found.compute_s + found.memory_s + found.overhead_s).sum())
-    assert 2 * 200 * 2000 * 2000 / seconds / 1e12 == pytest.approx(12.3, rel=0.1)
+    # 256 x 256 weights are four folds of 1,024 rows; in two groups two; 16 groups of 16 x 16 stand eight to a fold, in two.
+    assert cycles(1) == pytest.approx(128 + 4 * 1024 + 254)
+    assert cycles(2) == cycles(16) == pytest.approx(128 + 2 * 1024 + 254)
 
 
 @pytest.mark.parametrize("form", ["measured", "folds"])

@@ -6,9 +6,11 @@ import numpy as np
 
 from edpc.ir import DTYPE_BITS
 from edpc.machine.table import CostColumns, Floats, KernelTable, Names
+from edpc.target import Target
 
 # Bits of arithmetic formats that are no element types.
 _FORMAT_BITS = {"fp8": 8, "tf32": 32}
+_LEAST_DYNAMIC = 0.05  # of the power limit
 
 
 def element_bytes(precision: Names) -> Floats:
@@ -16,6 +18,43 @@ def element_bytes(precision: Names) -> Floats:
     formats, inverse = np.unique(precision, return_inverse=True)
     widths = [DTYPE_BITS.get(str(p), _FORMAT_BITS.get(str(p), 32)) / 8.0 for p in formats]
     return np.array(widths, float)[inverse]
+
+
+def written_off_chip(table: KernelTable, target: Target) -> Floats:
+    """Bytes every operator writes to DRAM, shape (n,): its results, less those that stay on chip where the target keeps them."""
+    keeps = setting(target, "residency", "off") == "on"
+    return table.write_bytes - table.resident_bytes if keeps else table.write_bytes
+
+
+def power_stretch(total: Floats, overhead: Floats, dynamic: Floats, limit: float | Floats, static: float | Floats) -> Floats:
+    """By how much every kernel's streams slow down to keep the chip at its power limit, shape (..., g); 1 where they need not.
+
+    Args:
+        total: s, overhead included, shape (..., g).
+        overhead: s that no clock changes, shape (..., g).
+        dynamic: J of counted events, shape (..., g).
+        limit: W.
+        static: W, drawn whatever runs.
+    """
+    most = np.asarray(limit)
+    # A machine set to idle above its own limit cannot be slowed down to it; some power is left to work with.
+    left = np.maximum(most - static, _LEAST_DYNAMIC * most)
+    streaming = total - overhead
+    slower = (np.maximum(total, dynamic / left) - overhead) / np.where(streaming > 0.0, streaming, 1.0)
+    found: Floats = np.where(streaming > 0.0, slower, 1.0)
+    return found
+
+
+def power_notes(stretch: Floats) -> dict[int, tuple[str, ...]]:
+    """Says of every kernel that the power limit holds back by how much; nothing of a sweep."""
+    if stretch.ndim > 1:
+        return {}
+    return {row: (f"power-limited, {stretch[row]:.2f} times slower",) for row in np.flatnonzero(stretch > 1.0 + 1e-9).tolist()}
+
+
+def setting(target: Target, name: str, default: str) -> str:
+    """The chosen value of a switch; `default` for a target that does not have it."""
+    return target.setting(name) if name in target.settings else default
 
 
 def settle(

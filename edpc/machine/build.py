@@ -9,6 +9,8 @@ Rules:
       (`llc.warm_fraction` of its capacity). Graph inputs count as just written before the first kernel. The traffic is the
       lesser of this schedule's and of the schedule without fusion, so that fusing never turns a warm operand cold and never
       adds DRAM bytes.
+    * A result stays on chip where every reader finds it warm, and so does whoever takes the graph's results at the end. It is an
+      access, and written, all the same; a machine whose setting `residency` is on does not write it to DRAM.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ def kernelise(columns: Walk, groups: Sequence[Group], target: Target) -> KernelT
     row_of = {member: number for number, group in enumerate(groups) for member in group.members}
     kernel = np.array([row_of[name] for name in columns.names], np.int64)
     border = _border(columns, kernel, g)
-    warm = _warm(columns, kernel, border, target)
+    warm, stays = _warm(columns, kernel, border, target)
 
     weight = columns.weight[border.tensor]
 
@@ -77,6 +79,7 @@ def kernelise(columns: Walk, groups: Sequence[Group], target: Target) -> KernelT
 
     written = border.leaves & (columns.producer >= 0)
     writer = columns.producer[written]
+    stays &= written
     read_inside = np.zeros(len(columns.producer), bool)
     read_inside[columns.tensor[border.inside]] = True
     on_chip = _total(columns.reader[border.inside], columns.read_bytes[border.inside], n)
@@ -102,6 +105,7 @@ def kernelise(columns: Walk, groups: Sequence[Group], target: Target) -> KernelT
         cold_bytes=charged(~weight & ~warm, border.read_bytes),
         warm_bytes=charged(~weight & warm, border.read_bytes),
         write_bytes=_total(writer, columns.size[written], n),
+        resident_bytes=_total(columns.producer[stays], columns.size[stays], n),
         on_chip_bytes=on_chip,
         accesses=charged(~weight) + _total(columns.producer[counted], np.ones(int(counted.sum())), n),
         free=columns.free,
@@ -151,21 +155,33 @@ def _border(columns: Walk, kernel: Ints, g: int) -> _Border:
     )
 
 
-def _warm(columns: Walk, kernel: Ints, border: _Border, target: Target) -> Flags:
-    """Which rows of the border are still in the last-level cache when they are read."""
+def _warm(columns: Walk, kernel: Ints, border: _Border, target: Target) -> tuple[Flags, Flags]:
+    """Which rows of the border are still in the last-level cache when they are read, and which tensors never leave it.
+
+    A tensor that stays when nothing is fused stays under any fusion, because its reads are warm there too.
+    """
     constants = target.constants()
     room = constants.get("llc.warm_fraction", 0.0) * constants.get("llc.capacity", 0.0)
-    if room <= 0.0 or not len(border.starts):
-        return np.zeros(len(border.starts), bool)
-    alone = _border(columns, np.arange(len(kernel)), len(kernel))
+    if room <= 0.0:
+        return np.zeros(len(border.starts), bool), np.zeros(len(columns.producer), bool)
+    n, g = len(kernel), len(border.traffic)
+    alone = _border(columns, np.arange(n), n)
+    at = np.where(columns.producer >= 0, kernel[columns.producer] if n else -1, -1)
+    stays = columns.size <= room
+    # Whoever takes the network's results takes them after the last kernel.
+    last = np.minimum(_since(border.traffic, g, at), _since(alone.traffic, n, columns.producer))
+    stays[columns.returned & (last > room)] = False
+    if not len(border.starts):
+        return np.zeros(0, bool), stays
     since_alone = _since(alone.traffic, columns.reader, columns.producer[columns.tensor])
-    at = np.where(columns.producer >= 0, kernel[columns.producer], -1)
     since = _since(border.traffic, border.kernel, at[border.tensor])
     nearest = np.minimum(since, np.minimum.reduceat(since_alone[border.entry], border.starts))
-    return (border.read_bytes <= room) & (nearest <= room)
+    warm = (border.read_bytes <= room) & (nearest <= room)
+    stays[border.tensor[~warm]] = False
+    return warm, stays
 
 
-def _since(traffic: Floats, consumer: Ints, producer: Ints) -> Floats:
+def _since(traffic: Floats, consumer: Ints | int, producer: Ints) -> Floats:
     """Bytes moved between the end of a producer (-1: before the first) and the start of its consumer."""
     before = np.concatenate([[0.0], np.cumsum(traffic)])
     since: Floats = before[consumer] - before[producer + 1]

@@ -11,6 +11,7 @@ T = program load + set-up + max(compute, memory): streamers and fabric run side 
   per kernel; a kernel whose weights outgrow the fraction runs in passes, each of which reads its activations again.
 * Streams: a block reads its operands' panels through L2 and L1 every time. From L3 the cheaper panel that fits half of L2 is
   read once, the other once per block; both once per block where neither fits.
+* A result goes to L3 and to DRAM; with the switch `residency=on` only to L3 where all its readers find it there.
 * Power: a kernel whose counted energy would exceed the thermal design power of the profile is stretched until it meets it,
   T = E_dynamic / (TDP - P_static); its clocks yield, set-up does not.
 * A change of operator kinds from one kernel to the next loads a program.
@@ -27,7 +28,7 @@ import numpy as np
 from edpc.errors import UsageError
 from edpc.ir import Operator
 from edpc.machine import domain_forms as forms
-from edpc.machine.account import element_bytes, settle
+from edpc.machine.account import element_bytes, power_notes, power_stretch, setting, settle, written_off_chip
 from edpc.machine.compose import compose, kernel_sum
 from edpc.machine.model import Constants, CostModel, register
 from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of, utilization
@@ -35,8 +36,6 @@ from edpc.machine.systolic_forms import output_stationary
 from edpc.machine.table import CostColumns, Flags, Floats, KernelTable
 from edpc.operators import Family
 from edpc.target import Target
-
-_LEAST_DYNAMIC = 0.05  # of the thermal design power
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,8 @@ class Streams:
     """What a table looks like to the fabric, whatever the rates.
 
     Per operator, shape (n,): `seconds_at_unit_rate`: time of the products at a peak of one operation a second; `block_bytes`:
-    operand panels into the fabric; `l3_bytes`: the same out of L3; `footprint`: bytes its weights occupy when resident.
+    operand panels into the fabric; `l3_bytes`: the same out of L3; `footprint`: bytes its weights occupy when resident;
+    `multiplies`: whether it has products.
     Per kernel, shape (g,): `loads`: program loads.
     """
 
@@ -63,6 +63,7 @@ class Streams:
     block_bytes: Floats
     l3_bytes: Floats
     footprint: Floats
+    multiplies: Flags
     loads: Floats
 
 
@@ -127,6 +128,7 @@ class DomainFlow(CostModel):
             seconds_at_unit_rate=unit_seconds,
             block_bytes=np.where(has_products, blocks, external),
             l3_bytes=np.where(has_products, l3, external),
+            multiplies=has_products,
             footprint=np.array(
                 [
                     _footprint(op, family, w)
@@ -139,13 +141,14 @@ class DomainFlow(CostModel):
     def evaluate(self, table: KernelTable, target: Target, constants: Constants, plan: Any) -> CostColumns:
         """Costs at these constants; see the module's first lines."""
         streams: Streams = plan
-        tempo = constants[f"profile.{target.setting('profile')}"] / np.asarray(constants["profile.default"])
+        tempo = constants["profile." + setting(target, "profile", "default")] / np.asarray(constants["profile.default"])
         room = constants["resident.fraction"] * np.asarray(constants["llc.capacity"])
         resident = streams.footprint.sum() <= room
         passes = np.maximum(np.ceil(kernel_sum(table, table.weight_bytes) / np.maximum(room, 1.0)), 1.0)
-        passes = np.where(resident, 1.0, passes)[..., table.kernel]
+        # Passes cut the results' columns: only what the products read is read again, not what joins the results.
+        passes = np.where(streams.multiplies & ~resident, passes[..., table.kernel], 1.0)
         fetched = np.where(resident, 0.0, table.weight_bytes) + table.cold_bytes * passes
-        written = table.write_bytes
+        written, stored = table.write_bytes, written_off_chip(table, target)
 
         rate = per_row(target, constants, "matrix", "rate", table.precision) * tempo
         products_s = streams.seconds_at_unit_rate / rate
@@ -160,7 +163,7 @@ class DomainFlow(CostModel):
         external = table.weight_bytes + (table.cold_bytes + table.warm_bytes) * passes
         l3_reads = np.maximum(streams.l3_bytes, external)
         uses = (
-            (fetched + written) / (constants["dram.bandwidth"] * constants["dram.efficiency"]),
+            (fetched + stored) / (constants["dram.bandwidth"] * constants["dram.efficiency"]),
             (l3_reads + fetched + 2.0 * written) / (constants["llc.bandwidth"] * tempo),
             0.5 * (external + written) / (constants["noc.bandwidth"] * tempo),
         )
@@ -177,11 +180,12 @@ class DomainFlow(CostModel):
         energies = {
             "compute_j": arithmetic_energy(table, target, constants),
             "on_chip_j": _on_chip_energy(table, constants, streams, fetched, l3_reads),
-            "dram_j": fetched * constants["dram.read_energy"] + written * constants["dram.write_energy"],
+            "dram_j": fetched * constants["dram.read_energy"] + stored * constants["dram.write_energy"],
             "overhead_j": (program_j / members)[..., table.kernel] * busy,
         }
         dynamic = kernel_sum(table, sum(energies.values(), start=np.zeros(1)))
-        stretch = _stretch(latency.total, overhead_g, dynamic, target, constants)
+        limit = constants["tdp." + setting(target, "profile", "default")]
+        stretch = power_stretch(latency.total, overhead_g, dynamic, limit, constants["static_power"])
         by_operator = stretch[..., table.kernel]
         total = overhead_g + (latency.total - overhead_g) * stretch
         return settle(
@@ -190,7 +194,7 @@ class DomainFlow(CostModel):
                 "compute_s": latency.compute_s * by_operator,
                 "memory_s": latency.memory_s * by_operator,
                 "overhead_s": latency.overhead_s,
-                "dram_bytes": fetched + written,
+                "dram_bytes": fetched + stored,
                 **energies,
             },
             {
@@ -198,32 +202,8 @@ class DomainFlow(CostModel):
                 "busy_memory_s": memory_g * stretch,
                 "utilization": utilization(table, target, constants, total),
             },
-            _notes(stretch) if stretch.ndim == 1 else {},
+            power_notes(stretch),
         )
-
-
-def _stretch(total: Floats, overhead: Floats, dynamic: Floats, target: Target, constants: Constants) -> Floats:
-    """By how much every kernel's streams slow down to keep to the profile's thermal design power; 1 where they need not.
-
-    Args:
-        total: s, overhead included, shape (..., g).
-        overhead: s that no clock changes, shape (..., g).
-        dynamic: J of counted events, shape (..., g).
-        target: which profile it runs in.
-        constants: `tdp.*` and `static_power`.
-    """
-    tdp = np.asarray(constants[f"tdp.{target.setting('profile')}"])
-    # A machine set to idle above its own limit cannot be slowed down to it; some power is left to work with.
-    left = np.maximum(tdp - constants["static_power"], _LEAST_DYNAMIC * tdp)
-    streaming = total - overhead
-    slower = (np.maximum(total, dynamic / left) - overhead) / np.where(streaming > 0.0, streaming, 1.0)
-    found: Floats = np.where(streaming > 0.0, slower, 1.0)
-    return found
-
-
-def _notes(stretch: Floats) -> dict[int, tuple[str, ...]]:
-    """Says of every kernel that the power limit holds back by how much."""
-    return {row: (f"power-limited, {stretch[row]:.2f} times slower",) for row in np.flatnonzero(stretch > 1.0 + 1e-9).tolist()}
 
 
 def _contractions(table: KernelTable, target: Target, constants: Mapping[str, float]) -> tuple[Floats, Floats, Floats]:
@@ -265,8 +245,9 @@ def _cycles(shapes: Floats, able: list[TileKind], precision: str, constants: Map
         total = np.ceil(m / kind.rows) * np.ceil(n / kind.columns) * batch
         steady = forms.steady_cycles(k, kind.rows, kind.columns, kind.operations[precision])
         alone.append(forms.tile_cycles(np.ceil(total / kind.count), steady, fill, drain))
-        part = kind.count * kind.operations[precision] / peak
-        together = np.maximum(together, forms.tile_cycles(np.ceil(total * part / kind.count), steady, fill, drain))
+        # A kind takes its part of the peak of all blocks; whole numbers up to the one division, which is then exact.
+        share = np.ceil(total * kind.operations[precision] / peak)
+        together = np.maximum(together, forms.tile_cycles(share, steady, fill, drain))
     if len({(kind.rows, kind.columns, kind.operations[precision]) for kind in able}) == 1:
         # Tiles of one shape and speed are one pool, whatever they are called.
         total = np.ceil(m / able[0].rows) * np.ceil(n / able[0].columns) * batch

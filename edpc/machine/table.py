@@ -27,7 +27,8 @@ class KernelTable:
         macs, vector_ops, transcendentals: counts. rows, cols: of row-wise operators. executions: how often it runs.
         weight_bytes: parameters read from outside the kernel; a parameter read twice in a kernel is charged to its first reader.
         cold_bytes, warm_bytes: activations read from outside the kernel, from DRAM and from the last-level cache.
-        write_bytes: results that leave the kernel.
+        write_bytes: results that leave the kernel. resident_bytes: those of them that all readers find in the last-level cache;
+        a machine that manages it by software need not write them to DRAM.
         on_chip_bytes: traffic between operators of the same kernel (writes and reads).
         accesses: activation tensors that cross the border (reads plus writes), charged like their bytes.
         free: operators that move and compute nothing (views).
@@ -55,6 +56,7 @@ class KernelTable:
     cold_bytes: Floats
     warm_bytes: Floats
     write_bytes: Floats
+    resident_bytes: Floats
     on_chip_bytes: Floats
     accesses: Floats
     free: Flags
