@@ -28,8 +28,9 @@ class ImportCleanup(Pass):
     Identities and dead operators are gone. What is computed from parameters alone is a parameter, but for the dequantisation of a
     contraction's weight. A sum of two is an `add`, that of a parameter vector a `bias` with the activation in slot 0. A transpose
     that moves no two elements apart is a view, and one of a transpose that nobody else reads is one transpose. A mean over all of
-    an image is a pooling. A softmax of scores under a square triangle made of parameters is `causal`. Who shares a dequantised activation with a contraction has a dequantisation of its
-    own, as every integer kernel does. Types and source names of what remains are as they were.
+    an image is a pooling. A softmax of scores under a square triangle that is known beforehand is `causal`. Who shares a
+    dequantised activation with a contraction has a dequantisation of its own, as every integer kernel does. Types and source
+    names of what remains are as they were.
     """
 
     name: ClassVar[str] = "import-cleanup"
@@ -178,7 +179,9 @@ def _named(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> tuple[Op
     if op.kind == "reduce_mean" and _is_over_images(op):
         return replace(op, kind="global_average_pool", attributes=()), operands
     if op.kind == "softmax" and not op.attribute("causal") and _is_under_triangle(work, operands[0]):
-        return replace(op, attributes=tuple(sorted((*(a for a in op.attributes if a[0] != "causal"), ("causal", True))))), operands
+        return replace(
+            op, attributes=tuple(sorted((*(a for a in op.attributes if a[0] != "causal"), ("causal", True))))
+        ), operands
     return op, operands
 
 

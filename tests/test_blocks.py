@@ -251,3 +251,8 @@ def test_larger_batches_move_towards_compute(source: str, macs: int, place: int,
     assert above[0] < 0.5 < above[-1]
     assert achieved == sorted(achieved)
     assert achieved[-1] > 4.0 * achieved[0]
+
+
+def test_a_shape_for_a_block_is_refused_in_terms_of_blocks() -> None:
+    for flag, value in (("--shape", "x=4,8"), ("--dim", "n=3"), ("--trip-count", "n=3")):
+        refused(run("block:mlp", flag, value), 2, f"{flag} does not apply to block:mlp: its sizes are its parameters")

@@ -139,7 +139,7 @@ def test_a_shared_parameter_is_one() -> None:
 def test_locations_name_the_modules() -> None:
     graph = graph_of(NETWORKS["encoder"]()[0], torch.zeros(2, 32, 128))
     where = {op.location.source_name: op.location for _, op in graph.items() if op.is_compute and op.location}
-    assert where["linear"].source_type == "aten.linear"
+    assert where["linear1.linear_2"].source_type == "aten.linear"
     assert {loc.module_path for loc in where.values()} >= {"self_attn", "linear1", "linear2", "norm1"}
 
 
