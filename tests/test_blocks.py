@@ -231,7 +231,7 @@ RIDGE = 989.4e12 / 3.35e12  # 295 FLOP/B
         # The first feed-forward product has 768 x 3,072 weights = 4.72 MB, and per sequence of 128 tokens 2 x 128 x 768 x 3,072 =
         # 604 MFLOP and 128 x 3,072 x 2 B = 0.79 MB written: 604 b / (4.72 + 0.79 b) = 110, 308, 440 and 560 FLOP/B. It crosses
         # the ridge between 1 and 4 sequences.
-        ("block:bert-base?layers=2", 128 * 768 * 3072, 0, (110.0, 308.0, 440.0, 560.0)),
+        ("block:bert-base", 128 * 768 * 3072, 0, (110.0, 308.0, 440.0, 560.0)),
     ],
 )
 def test_larger_batches_move_towards_compute(source: str, macs: int, place: int, expected: tuple[float, ...]) -> None:
