@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from edpc.ir import DTYPE_BITS, Graph, Operator, TensorType, Value
 from edpc.ir.rebuild import Rebuild
-from edpc.operators import CONTRACTION, VIEW
+from edpc.operators import ATTENTION_POINTWISE, CONTRACTION, ELEMENTWISE, VIEW
 from edpc.pipeline.base import Fact, Pass, PassContext
 
 # Kinds that are the identity where the type stays the same.
@@ -17,6 +17,8 @@ SAME_OF_ONE = frozenset({"concat", "sum_n", "mean_n", "max", "min"})
 # Never the same twice, or made of nothing: not to be folded.
 NOT_FOLDED = frozenset({"random", "bernoulli", "multinomial", "quantize_dynamic", "unknown"})
 WEIGHT_SLOTS = 2
+# On what is computed once and for all from a triangle; what such a tensor adds to scores is a causal mask.
+TRIANGLE = ("triangle", True)
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,10 @@ class ImportCleanup(Pass):
 
     Identities and dead operators are gone. What is computed from parameters alone is a parameter, but for the dequantisation of a
     contraction's weight. A sum of two is an `add`, that of a parameter vector a `bias` with the activation in slot 0. A transpose
-    that moves no two elements apart is a view. Who shares a dequantised activation with a contraction has a dequantisation of its
-    own, as every integer kernel does. Types and source names of what remains are as they were.
+    that moves no two elements apart is a view, and one of a transpose that nobody else reads is one transpose. A mean over all of
+    an image is a pooling. A softmax of scores under a square triangle that is known beforehand is `causal`. Who shares a
+    dequantised activation with a contraction has a dequantisation of its own, as every integer kernel does. Types and source
+    names of what remains are as they were.
     """
 
     name: ClassVar[str] = "import-cleanup"
@@ -56,6 +60,8 @@ def _rewrite(work: Rebuild, name: str) -> None:
         _keep_dequantize(work, name, op, operands)
     elif _is_foldable(work, op, operands):
         _fold(work, name, op, operands)
+    elif op.kind == "transpose":
+        work.keep(name, *_named(work, *_joined(work, op, operands)))
     else:
         work.keep(name, *_named(work, op, _own_dequantized(work, name, op, operands)))
 
@@ -152,7 +158,9 @@ def _fold(work: Rebuild, name: str, op: Operator, operands: tuple[Value, ...]) -
     kinds = {work.ops[value.node].kind for value in operands}
     kind = "parameter" if "parameter" in kinds else "constant"
     if len(op.outputs) == 1:
-        work.keep(name, Operator(kind, (), op.outputs, (), op.location), ())
+        keeps = op.kind in ELEMENTWISE or op.kind in VIEW or op.kind == "expand"
+        is_triangle = op.kind == "trilu" or (keeps and any(_is_triangle(work, value) for value in operands))
+        work.keep(name, Operator(kind, (), op.outputs, (TRIANGLE,) if is_triangle else (), op.location), ())
         return
     parts = [work.insert(f"{name}.{i}", Operator(kind, (), (out,), (), op.location)) for i, out in enumerate(op.outputs)]
     work.alias(name, [Value(part) for part in parts])
@@ -168,7 +176,53 @@ def _named(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> tuple[Op
                 return replace(op, kind="bias"), (data, vector)
     if op.kind == "transpose" and _moves_nothing(op):
         return replace(op, kind="reshape", attributes=tuple(a for a in op.attributes if a[0] != "perm")), operands
+    if op.kind == "reduce_mean" and _is_over_images(op):
+        return replace(op, kind="global_average_pool", attributes=()), operands
+    if op.kind == "softmax" and not op.attribute("causal") and _is_under_triangle(work, operands[0]):
+        return replace(
+            op, attributes=tuple(sorted((*(a for a in op.attributes if a[0] != "causal"), ("causal", True))))
+        ), operands
     return op, operands
+
+
+def _joined(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> tuple[Operator, tuple[Value, ...]]:
+    """A transpose of a transpose that nobody else reads, as one of what that one reads."""
+    maker = operands[0].node
+    before, perm = work.ops[maker], op.attribute("perm")
+    first = before.attribute("perm")
+    alone = maker in work.old and sum(1 for _ in work.old.uses(maker)) == 1
+    if before.kind != "transpose" or not alone or not isinstance(perm, tuple) or not isinstance(first, tuple):
+        return op, operands
+    source = work.reads[maker]
+    both = tuple(int(first[int(axis)]) for axis in perm)
+    attributes = tuple(("perm", both) if key == "perm" else (key, value) for key, value in op.attributes)
+    return replace(op, inputs=(work.type_of(source[0]),), attributes=attributes), source
+
+
+def _is_over_images(op: Operator) -> bool:
+    """Whether a mean is over all axes of an image behind batch and channels, and keeps them."""
+    seen, out, axes = op.inputs[0].shape, op.outputs[0].shape, op.attribute("axes")
+    if seen is None or out is None or len(seen) < 4 or len(out) != len(seen) or not isinstance(axes, tuple):
+        return False
+    return sorted(int(axis) % len(seen) for axis in axes) == list(range(2, len(seen)))
+
+
+def _is_triangle(work: Rebuild, value: Value) -> bool:
+    return TRIANGLE in work.ops[value.node].attributes
+
+
+def _is_under_triangle(work: Rebuild, value: Value) -> bool:
+    """Whether a square triangle is among what makes attention scores of a product."""
+    op = work.ops[value.node]
+    while op.kind in ATTENTION_POINTWISE or op.kind in VIEW:
+        operands = work.reads[value.node]
+        for mask in operands[: 3 if op.kind == "where" else 2]:
+            shape = work.type_of(mask).shape or ()
+            if _is_triangle(work, mask) and len(shape) > 1 and shape[-1] == shape[-2]:
+                return True
+        widest = max(operands, key=lambda each: work.type_of(each).numel if work.type_of(each).is_static else 0)
+        value, op = widest, work.ops[widest.node]
+    return False
 
 
 def _moves_nothing(op: Operator) -> bool:

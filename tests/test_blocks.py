@@ -231,7 +231,7 @@ RIDGE = 989.4e12 / 3.35e12  # 295 FLOP/B
         # The first feed-forward product has 768 x 3,072 weights = 4.72 MB, and per sequence of 128 tokens 2 x 128 x 768 x 3,072 =
         # 604 MFLOP and 128 x 3,072 x 2 B = 0.79 MB written: 604 b / (4.72 + 0.79 b) = 110, 308, 440 and 560 FLOP/B. It crosses
         # the ridge between 1 and 4 sequences.
-        ("block:bert-base?layers=2", 128 * 768 * 3072, 0, (110.0, 308.0, 440.0, 560.0)),
+        ("block:bert-base", 128 * 768 * 3072, 0, (110.0, 308.0, 440.0, 560.0)),
     ],
 )
 def test_larger_batches_move_towards_compute(source: str, macs: int, place: int, expected: tuple[float, ...]) -> None:
@@ -251,3 +251,8 @@ def test_larger_batches_move_towards_compute(source: str, macs: int, place: int,
     assert above[0] < 0.5 < above[-1]
     assert achieved == sorted(achieved)
     assert achieved[-1] > 4.0 * achieved[0]
+
+
+def test_a_shape_for_a_block_is_refused_in_terms_of_blocks() -> None:
+    for flag, value in (("--shape", "x=4,8"), ("--dim", "n=3"), ("--trip-count", "n=3")):
+        refused(run("block:mlp", flag, value), 2, f"{flag} does not apply to block:mlp: its sizes are its parameters")

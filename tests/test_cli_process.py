@@ -157,3 +157,23 @@ def test_long_work_shows_a_sign_of_life_on_a_terminal_only(monkeypatch: pytest.M
         with output.sign_of_life("compiling [bold]net[/bold]", wanted=wanted):
             time.sleep(0.5 if expected else 0.05)
         assert ("compiling [bold]net[/bold]" in stream.getvalue()) is expected
+
+
+def test_an_onnx_model_needs_no_torch_and_torch_inputs_say_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import edpc\n"
+        "from edpc.errors import EdpcError\n"
+        "print(edpc.compile('tests/models/resnet18.onnx', target='h100', batch=1).model.macs)\n"
+        "for source in ('block:mlp', 'tests.torch_networks:mlp'):\n"
+        "    try:\n        edpc.load(source)\n"
+        "    except EdpcError as error:\n        print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
+    )
+    macs, *told = done.stdout.splitlines()
+    assert macs == "1814073344", done.stderr
+    assert told == [
+        f"{what} needs PyTorch; install it with: pip install edpc[torch]" for what in ("block:mlp", "tests.torch_networks:mlp")
+    ]

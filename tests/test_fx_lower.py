@@ -139,7 +139,7 @@ def test_a_shared_parameter_is_one() -> None:
 def test_locations_name_the_modules() -> None:
     graph = graph_of(NETWORKS["encoder"]()[0], torch.zeros(2, 32, 128))
     where = {op.location.source_name: op.location for _, op in graph.items() if op.is_compute and op.location}
-    assert where["linear"].source_type == "aten.linear"
+    assert where["linear1.linear_2"].source_type == "aten.linear"
     assert {loc.module_path for loc in where.values()} >= {"self_attn", "linear1", "linear2", "norm1"}
 
 
@@ -334,3 +334,19 @@ def test_the_api_takes_modules() -> None:
     report = edpc.compile(nn.Linear(16, 4), "tpu", example_inputs=torch.zeros(2, 16))
     assert report.model.macs == 128
     assert report.model.parameters == 68
+
+
+def test_the_graph_of_a_program_knows_its_parameters() -> None:
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.norm = nn.Linear(8, 16), nn.BatchNorm1d(16)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.norm(self.fc(x))
+
+    program = torch.export.export(Normed().eval(), (torch.zeros(3, 8),))
+    lifted, whole = (load(each) for each in (program.graph_module, program))
+    assert lifted.info.parameters == whole.info.parameters == 8 * 16 + 5 * 16
+    assert lifted.info.batch == whole.info.batch == 3
+    assert [op.kind for _, op in lifted.items()] == [op.kind for _, op in whole.items()]

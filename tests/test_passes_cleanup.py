@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from networks import network
 from test_fusion_laws import networks
@@ -154,3 +155,34 @@ def test_it_settles_verifies_and_adds_no_work(graph: Graph) -> None:
     again = graph.copy()
     assert not ImportCleanup().run(again, PassContext())
     assert again == graph
+
+
+def test_two_transposes_that_only_each_other_read_are_one() -> None:
+    text = """%x = input() : fp32[2,3,4,5]; %a = transpose(%x) {perm = [0, 2, 1, 3]} : fp32[2,4,3,5]
+        %b = transpose(%a) {perm = [0, 1, 3, 2]} : fp32[2,4,5,3]; %return = return(%b) : ()"""
+    graph = cleaned(text)
+    assert kinds(graph) == {"x": "input", "b": "transpose", "return": "return"}
+    # Axis i of %b is axis perm[i] of %a, which is axis first[perm[i]] of %x.
+    assert graph.op("b").attribute("perm") == (0, 2, 3, 1)
+    read_by_others = cleaned(text.replace("return(%b)", "return(%b, %a)"))
+    assert read_by_others.op("b").attribute("perm") == (0, 1, 3, 2)
+
+
+def test_a_mean_over_an_image_is_a_pooling() -> None:
+    text = """%x = input() : fp32[2,64,7,7]; %m = reduce_mean(%x) {axes = [2, 3]} : fp32[2,64,1,1]
+        %return = return(%m) : ()"""
+    assert kinds(cleaned(text))["m"] == "global_average_pool"
+    rows = text.replace("axes = [2, 3]", "axes = [3]").replace("fp32[2,64,1,1]", "fp32[2,64,7,1]")
+    assert kinds(cleaned(rows))["m"] == "reduce_mean"
+
+
+@pytest.mark.parametrize(
+    ("mask", "shape", "is_causal"),
+    [("trilu(%ones) {upper = 0}", "8,8", True), ("relu(%ones)", "8,8", False), ("trilu(%ones) {upper = 0}", "1,8", False)],
+)
+def test_scores_under_a_triangle_are_causal(mask: str, shape: str, is_causal: bool) -> None:
+    graph = cleaned(f"""%s = input() : fp32[2,4,8,8]; %ones = constant() : fp32[{shape}]; %t = {mask} : fp32[{shape}]
+        %log = log(%t) : fp32[{shape}]; %masked = add(%s, %log) : fp32[2,4,8,8]
+        %p = softmax(%masked) {{axis = 3}} : fp32[2,4,8,8]; %return = return(%p) : ()""")
+    assert bool(graph.op("p").attribute("causal")) == is_causal
+    assert kinds(graph)["masked"] == "add"  # the mask is still applied, and costs what it costs

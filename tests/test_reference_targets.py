@@ -55,6 +55,19 @@ def test_resnet18_is_as_published(target: str, energy_mj: float, latency_us: flo
     assert report.totals.interval.edp_js == pytest.approx((report.edp_js, report.edp_js))  # a definition is exact
 
 
+@pytest.mark.parametrize("target", REFERENCES)
+def test_the_block_is_the_same_network(target: str) -> None:
+    pytest.importorskip("torch")
+    block, file = edpc.compile("block:resnet18", target=target, fusion=False), resnet(target, fusion=False)
+    assert block.totals.launches == file.totals.launches == 68
+    for got, published in zip(
+        (block.energy_j, block.latency_s, block.edp_js), (file.energy_j, file.latency_s, file.edp_js), strict=True
+    ):
+        assert got == pytest.approx(published, rel=1e-4)
+    assert [share for share, _ in standalone(block)] == pytest.approx([share for share, _ in standalone(file)], abs=1e-5)
+    assert [reaching(block, part) for part in (0.5, 0.8, 0.9)] == [reaching(file, part) for part in (0.5, 0.8, 0.9)]
+
+
 def test_the_difference_in_flops_is_batch_norm_and_pooling() -> None:
     report = resnet("ref-kpu-2025", fusion=False)
     flops = {kind: sum(o.flops for o in report.operators if o.operator_type == kind) for kind in ("batch_norm", "max_pool")}

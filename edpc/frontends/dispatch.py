@@ -59,7 +59,8 @@ def load(
         if name.startswith("block:"):
             from edpc.blocks import load_block
 
-            _refuse_overrides([flag for flag in given if flag != "batch"], name)
+            fixed = "its sizes are its parameters and --batch; list them with `edpc blocks`"
+            _refuse_overrides([flag for flag in given if flag != "batch"], name, fixed)
             return load_block(name, batch)
         if name.lower().endswith(".pt2"):
             from edpc.frontends.fx.load import load_archive
@@ -149,6 +150,6 @@ def _is_text(data: bytes) -> bool:
     )
 
 
-def _refuse_overrides(given: list[str], what: str) -> None:
+def _refuse_overrides(given: list[str], what: str, why: str = "its shapes are fixed") -> None:
     if given:
-        raise UsageError(f"--{given[0]} applies to ONNX models only: the shapes of {what} are fixed")
+        raise UsageError(f"--{given[0]} does not apply to {what}: {why}")

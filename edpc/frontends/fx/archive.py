@@ -16,6 +16,7 @@ from edpc.frontends.fx.dtypes import BY_NUMBER
 from edpc.frontends.fx.program import Body, Node, Program, Ref, Size, Source, SourceKind, TensorInfo
 from edpc.frontends.fx.trace import clean_path
 from edpc.frontends.onnx.names import shown
+from edpc.frontends.onnx.values import InvalidValueError, checked_shape
 
 # The major version of the schema read here; torch 2.6 and newer write it.
 SCHEMA_MAJOR = 8
@@ -115,6 +116,9 @@ def _storages(archive: zipfile.ZipFile, path: str, folder: str, suffix: str) -> 
     found = {}
     for name, payload in config.get("config", {}).items():
         meta = payload.get("tensor_meta") or {}
+        if (meta.get("device") or {}).get("type") == "meta":  # no data: torch stores all of them as one empty entry
+            found[name] = f"{folder}{name}"
+            continue
         seen = [meta.get("sizes"), meta.get("strides"), meta.get("storage_offset")]
         found[name] = f"{folder}{payload.get('path_name')}:{json.dumps(seen)}"
     return found
@@ -241,7 +245,12 @@ def _tensor(meta: Any, name: str, path: str) -> TensorInfo:
     dtype = BY_NUMBER.get(meta["dtype"])
     if dtype is None:
         raise ModelError(f"{path}: value {shown(name)} has the unknown element type {shown(meta['dtype'])}; export it again")
-    return TensorInfo(dtype, tuple(map(_size, meta["sizes"])), tuple(map(_size, meta["strides"])))
+    sizes = tuple(map(_size, meta["sizes"]))
+    try:
+        checked_shape(tuple(size if isinstance(size, int) else None for size in sizes))
+    except InvalidValueError as error:
+        raise ModelError(f"{path}: value {shown(name)} {error}; export it again") from None
+    return TensorInfo(dtype, sizes, tuple(map(_size, meta["strides"])))
 
 
 def _size(size: Any) -> Size:

@@ -99,7 +99,9 @@ class Site:
         self.scope = scope
         self.node = node
         self.in_place = in_place
-        self.location = Location(node.name, node.target, node.module_path)
+        # A call's own name says as much as `conv2d_16`; where it stands is what people know it by.
+        named = f"{node.module_path}.{node.name}" if node.module_path else node.name
+        self.location = Location(named, node.target, node.module_path)
 
     # --- arguments ----------------------------------------------------------------------------------------------
 

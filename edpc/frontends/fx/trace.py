@@ -17,6 +17,8 @@ _KINDS: dict[str, SourceKind] = {
     "CUSTOM_OBJ": "number",
     "TOKEN": "number",
 }
+# How torch.export names what it lifts into arguments; they come before the arguments that a caller passes.
+_LIFTED: dict[str, SourceKind] = {"p": "parameter", "b": "buffer", "c": "constant"}
 # What torch.export leaves to check its inputs; it computes nothing.
 _GUARDS = "_guards_fn"
 
@@ -49,12 +51,18 @@ def trace_program(exported: Any) -> Program:
 def trace_module(module: Any) -> Program:
     """The program of a `torch.fx.GraphModule` of ATen calls whose values carry `meta["val"]`.
 
+    That of an `ExportedProgram` has parameters and buffers as arguments, known by their names; others hold them.
+
     Raises:
         ModelError: it has calls that are not of ATen, or values without a type.
     """
     tracer = _Tracer(module)
     body = tracer.body(type(module).__name__, module.graph)
-    sources = [Source(name, "input" if isinstance(body.values.get(name), TensorInfo) else "number") for name in body.inputs]
+    sources: list[Source] = []
+    for name in body.inputs:
+        is_leading = not tracer.attributes and all(source.kind != "input" for source in sources)
+        kind = _LIFTED.get(name.partition("_")[0], "input") if is_leading and "_" in name else "input"
+        sources.append(Source(name, kind if isinstance(body.values.get(name), TensorInfo) else "number", name))
     body.inputs += [source.name for source in tracer.attributes]
     return Program(body, [*sources, *tracer.attributes], dimension_names=tracer.dimension_names())
 

@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from edpc.frontends.onnx.builder import Builder
 from edpc.frontends.onnx.order import bodies, captured
+from edpc.frontends.onnx.rewrites import exporter_notes
 from edpc.frontends.onnx.site import Scope
 from edpc.frontends.onnx.table import TABLE
 from edpc.frontends.onnx.typed import TypedGraph, TypedModel
@@ -58,7 +59,7 @@ def _batch(typed: TypedGraph) -> int:
 
 
 def _import_notes(scope: Scope, left_out: list[str]) -> list[str]:
-    """What became of nodes that are not in the graph: folded shape arithmetic, and results that nobody reads."""
+    """What became of nodes that are not in the graph, folded or read by nobody, and what the exporter made of others."""
     typed = scope.typed
     dead = _dead(typed)
     names = {scope.stem(typed.nodes[index]) for index in dead}
@@ -69,7 +70,8 @@ def _import_notes(scope: Scope, left_out: list[str]) -> list[str]:
         notes.append(f"shape-computing operators that were folded: {folded}")
     if dead:
         notes.append(f"operators left out because nobody reads their results: {len(dead)}")
-    return notes
+    gone = dead | typed.folded
+    return notes + exporter_notes(node for index, node in enumerate(typed.nodes) if index not in gone)
 
 
 def _dead(typed: TypedGraph) -> set[int]:

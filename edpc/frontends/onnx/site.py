@@ -44,6 +44,7 @@ class Offline:
         value: its elements, where they are few and known.
         producer: the node that computes it; None for an initializer.
         roots: the weights of the model that it is computed from: itself, for most.
+        is_triangle: whether a square triangle was cut from what it is computed from, as causal masks are made.
         made: the operator that stands for it, once somebody reads it at run time.
     """
 
@@ -52,6 +53,7 @@ class Offline:
     value: NDArray[Any] | None
     producer: Site | None
     roots: frozenset[Offline] = frozenset()
+    is_triangle: bool = False
     made: Value | None = None
 
     @property
@@ -100,8 +102,19 @@ class Scope:
         """Enters a value that is known before the network runs."""
         entry = Offline(name, self.typed.types.get(name, _UNTYPED), self.typed.constants.get(name), producer)
         entry.roots = self._roots(entry)
+        entry.is_triangle = self._is_triangle(entry)
         self.entries[name] = entry
         return entry
+
+    def _is_triangle(self, entry: Offline) -> bool:
+        """Whether the value is a triangle of a square, or made from one element by element."""
+        square = (entry.type.shape or ())[-2:]
+        if entry.producer is None or len(square) < 2 or square[0] != square[1]:
+            return False
+        if entry.producer.node.op_type == "Trilu":
+            return True
+        sources = [self.find(name) for name in entry.producer.inputs if name]
+        return any(isinstance(s, Offline) and s.is_triangle and (s.type.shape or ())[-2:] == square for s in sources)
 
     def _roots(self, entry: Offline) -> frozenset[Offline]:
         """The weights of the model that a value is computed from."""
@@ -160,12 +173,13 @@ class Scope:
 
     def _source(self, entry: Offline, weight: bool = False, counted: bool = True) -> Value:
         location = Location(entry.name) if entry.producer is None else entry.producer.location_of(entry.name)
+        options: dict[str, Attribute] = {"triangle": True} if entry.is_triangle else {}
         if weight or entry.is_weight:
-            made = self.builder.source(entry.name, "parameter", entry.type, location)
+            made = self.builder.source(entry.name, "parameter", entry.type, location, **options)
             if counted:
                 self.builder.weights[made.node] = entry.roots
             return made
-        return self.builder.source(entry.name, "constant", entry.type, location, **_shown(entry.value))
+        return self.builder.source(entry.name, "constant", entry.type, location, **_shown(entry.value), **options)
 
     def _dequantize(self, entry: Offline, quantised: Site) -> Value:
         """Adds a parameter of the stored type in the layout the reader wants, and its dequantisation."""
