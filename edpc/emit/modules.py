@@ -12,6 +12,7 @@ from edpc.units import format_quantity
 
 OWN = "(its own operators)"
 _INDENT = "  "
+_Key = tuple[tuple[str, ...], bool]  # a module, and whether only its own operators are meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +41,25 @@ def module_rows(report: Report, depth: int) -> list[ModuleRow]:
 
     The parts of a module, with its own operators as one of them where it has both, sum to it in every column.
     """
-    held: dict[tuple[str, ...], list[OperatorReport]] = {(): list(report.operators)}
-    parts: dict[tuple[str, ...], dict[tuple[str, ...], None]] = {}  # a dict is a set that keeps its order
+    held: dict[_Key, list[OperatorReport]] = {((), False): list(report.operators)}
+    parts: dict[tuple[str, ...], dict[_Key, None]] = {}  # a dict is a set that keeps its order
     for operator in report.operators:
         path = tuple(operator.module_path.split(".")[:depth]) if operator.module_path else ()
-        for level in range(1, len(path) + 1):
-            held.setdefault(path[:level], []).append(operator)
-            parts.setdefault(path[: level - 1], {})[path[:level]] = None
+        keys: list[_Key] = [(path[:level], False) for level in range(1, len(path) + 1)]
         if len(path) < depth:
-            parts.setdefault(path, {})[(*path, OWN)] = None
-            held.setdefault((*path, OWN), []).append(operator)
+            keys.append((path, True))
+        above: tuple[str, ...] = ()
+        for key in keys:
+            held.setdefault(key, []).append(operator)
+            parts.setdefault(above, {})[key] = None
+            above = key[0]
     rows = []
-    waiting: list[tuple[str, ...]] = [()]
+    waiting: list[_Key] = [((), False)]
     while waiting:
-        path = waiting.pop()
-        rows.append(_row(path, held[path]))
-        inside = [*parts.get(path, ())]
-        if inside != [(*path, OWN)]:
+        path, is_own = key = waiting.pop()
+        rows.append(_row(path, is_own, held[key]))
+        inside = [] if is_own else [*parts.get(path, ())]
+        if inside != [(path, True)]:
             waiting += reversed(inside)
     return rows
 
@@ -88,11 +91,10 @@ def module_blocks(report: Report, depth: int) -> Iterator[Block]:
     yield Table(f"Modules, {depth} deep", columns, rows)
 
 
-def _row(path: tuple[str, ...], operators: Sequence[OperatorReport]) -> ModuleRow:
-    is_own = bool(path) and path[-1] == OWN
+def _row(path: tuple[str, ...], is_own: bool, operators: Sequence[OperatorReport]) -> ModuleRow:
     return ModuleRow(
-        path=path[:-1] if is_own else path,
-        depth=len(path),
+        path=path,
+        depth=len(path) + is_own,
         is_own=is_own,
         num_operators=len(operators),
         energy_j=math.fsum(op.energy_j for op in operators),

@@ -5,10 +5,10 @@ Rules:
       members read it: the first reader is charged the most that any member touches.
     * Parameters, constants and single elements are weights: bytes, no access. Other tensors are accesses.
     * A result that is read outside the kernel or returned is written once; it goes to DRAM.
-    * An external activation is warm where it and the traffic since its producer both fit the warm part of the last-level cache
-      (`llc.warm_fraction` of its capacity). Graph inputs count as just written before the first kernel. The traffic is the
-      lesser of this schedule's and of the schedule without fusion, so that fusing never turns a warm operand cold and never
-      adds DRAM bytes.
+    * An external activation is warm where it and the traffic since it was last written whole both fit the warm part of the
+      last-level cache (`llc.warm_fraction` of its capacity): writing one token into a cache of keys warms no other. Graph inputs
+      count as just written before the first kernel. The traffic is the lesser of this schedule's and of the schedule without
+      fusion, so that fusing never turns a warm operand cold and never adds DRAM bytes.
 """
 
 from __future__ import annotations
@@ -158,8 +158,8 @@ def _warm(columns: Walk, kernel: Ints, border: _Border, target: Target) -> Flags
     if room <= 0.0 or not len(border.starts):
         return np.zeros(len(border.starts), bool)
     alone = _border(columns, np.arange(len(kernel)), len(kernel))
-    since_alone = _since(alone.traffic, columns.reader, columns.producer[columns.tensor])
-    at = np.where(columns.producer >= 0, kernel[columns.producer], -1)
+    since_alone = _since(alone.traffic, columns.reader, columns.whole[columns.tensor])
+    at = np.where(columns.whole >= 0, kernel[columns.whole], -1)
     since = _since(border.traffic, border.kernel, at[border.tensor])
     nearest = np.minimum(since, np.minimum.reduceat(since_alone[border.entry], border.starts))
     return (border.read_bytes <= room) & (nearest <= room)
