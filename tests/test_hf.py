@@ -118,6 +118,9 @@ def test_an_encoder_decoder_reads_the_prompt_once(config: Any) -> None:
     ]
     assert len(cross) == 4  # keys and values of two layers
     assert {shape[2] for shape in cross if shape} == {128}
+    longer = api.load(source, phase="decode", past=8, shapes={"input_ids": (1, 512)})
+    # AV and QK^T of two layers, four heads of width 8, over 384 more tokens
+    assert macs(longer) - macs(decode) == 2 * 2 * 4 * 8 * 384
 
 
 def test_a_chunk_of_a_prompt_attends_to_the_past(config: Any) -> None:

@@ -225,7 +225,8 @@ class Coverage(Record, frozen=True):
 class Report(Record, frozen=True, kw_only=True, dict=True):
     """Where a network's energy, latency and EDP go on a target.
 
-    `attribution` says which method operators' edp_js follows, `metric` what the readers' tables rank by.
+    `attribution` says which method operators' edp_js follows, `metric` what the readers' tables rank by; `serving` is null for
+    networks that generate no text.
     """
 
     schema: Literal["edpc/report-v1"]
@@ -235,7 +236,7 @@ class Report(Record, frozen=True, kw_only=True, dict=True):
     model: Model
     target: TargetReport
     totals: Totals
-    serving: Serving | None = None
+    serving: Serving | None
     subgraphs: tuple[SubgraphReport, ...]
     operators: tuple[OperatorReport, ...]
     fusion: Fusion

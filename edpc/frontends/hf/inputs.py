@@ -173,7 +173,7 @@ def reshaped(architecture: Architecture, called: Called, shapes: Mapping[str, Se
     for name in shapes:
         if name not in architecture.names:
             raise UsageError(f"{where} has no input {shown(name)}{did_you_mean(name, architecture.names)}")
-        if name in (_TEXT, _DECODER_TEXT):
+        if name == architecture.tokens_argument:
             raise UsageError(f"--shape {name} is not needed: give --batch and --seq")
     found = {**called.shapes, **{name: tuple(shape) for name, shape in shapes.items()}}
     missing = [name for name in architecture.required if name not in found]
