@@ -19,7 +19,7 @@ from edpc.pipeline.manager import Instrumentation, Statistics, run_pipeline
 from edpc.pipeline.text import Fixpoint, Pipeline, parse_pipeline
 from edpc.registry import apply_set, find_target
 from edpc.report import Comparison, Report, build_comparison, build_report
-from edpc.report.records import Attribution, Metric
+from edpc.report.records import Attribution, Metric, Phase
 from edpc.target import Target
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ def compile(
     *,
     trip_count: Mapping[str, int] | None = None,
     example_inputs: Any = None,
+    seq: int | None = None,
+    phase: Phase | None = None,
+    past: int | None = None,
     set: Settings = (),
     fusion: bool = True,
     attribution: Attribution = "events",
@@ -52,8 +55,9 @@ def compile(
     """The report of a model on a target.
 
     Args:
-        source: path of an .onnx, .pt2 or .edp file, `-` for stdin, `package.module:factory`, ONNX bytes, an `onnx.ModelProto`,
-            a `torch.nn.Module`, a `torch.export.ExportedProgram`, a `torch.fx.GraphModule`, or a graph from `load`.
+        source: path of an .onnx, .pt2 or .edp file, `-` for stdin, `package.module:factory`, `block:NAME?key=value`, `hf:PATH` of
+            a transformers configuration, ONNX bytes, an `onnx.ModelProto`, a `torch.nn.Module`, a `torch.export.ExportedProgram`,
+            a `torch.fx.GraphModule`, or a graph from `load`.
         target: name of a target, path of a file that holds one, or a target.
         precision: what to serve the network in (`bf16`, `int8`, ...); None for the model's own.
         batch: leading dimension of the network's inputs.
@@ -61,6 +65,10 @@ def compile(
         shapes: whole shapes by name of input.
         trip_count: iterations of loops by node name.
         example_inputs: what an `nn.Module` is called with: a tensor, a tuple or a dict of arguments.
+        seq: of a configuration, the length of its main input: tokens, or frames or samples of a recording. In decode, tokens a
+            run adds.
+        phase: of a configuration that generates text: `prefill` reads a prompt, `decode` adds tokens to a cache.
+        past: of the same, tokens in the cache before the run.
         set: constants and settings of the target to exchange: `{"hbm.bandwidth": "4.8TB/s"}` or `["hbm.bandwidth=4.8TB/s"]`.
         fusion: whether the target's fusion rules apply; False makes every operator a kernel of its own.
         attribution: how a subgraph's EDP goes to its operators: `events`, `flops` or `modifiers`.
@@ -75,7 +83,17 @@ def compile(
     check_choice("attribution", attribution, ("events", "flops", "modifiers"))
     check_choice("metric", metric, ("edp", "energy", "latency", "ed2p"))
     machine = configure(target, set)
-    graph = load(source, batch=batch, dims=dims, shapes=shapes, trip_count=trip_count, example_inputs=example_inputs)
+    graph = load(
+        source,
+        batch=batch,
+        dims=dims,
+        shapes=shapes,
+        trip_count=trip_count,
+        example_inputs=example_inputs,
+        seq=seq,
+        phase=phase,
+        past=past,
+    )
     run(graph, machine, precision=precision, fusion=fusion, pipeline=pipeline)
     return build_report(graph, machine, attribution=attribution, metric=metric)
 
@@ -97,9 +115,32 @@ def load(
     shapes: Mapping[str, Sequence[int]] | None = None,
     trip_count: Mapping[str, int] | None = None,
     example_inputs: Any = None,
+    seq: int | None = None,
+    phase: Phase | None = None,
+    past: int | None = None,
 ) -> Graph:
-    """The graph of a model, before any pass; arguments as of `compile`. A graph is copied."""
-    return frontends.load(source, batch=batch, dims=dims, shapes=shapes, trip_count=trip_count, example_inputs=example_inputs)
+    """The graph of a model, before any pass; arguments as of `compile`. A graph is copied.
+
+    Raises:
+        ModelError: the model cannot be read or is invalid.
+        UsageError: an argument does not fit the model.
+    """
+    if phase is not None:
+        check_choice("phase", phase, ("prefill", "decode"))
+    for name, value, least in (("seq", seq, 1), ("past", past, 0)):
+        if value is not None and value < least:
+            raise UsageError(f"{name} is {least} or more, not {value}")
+    return frontends.load(
+        source,
+        batch=batch,
+        dims=dims,
+        shapes=shapes,
+        trip_count=trip_count,
+        example_inputs=example_inputs,
+        seq=seq,
+        phase=phase,
+        past=past,
+    )
 
 
 def configure(target: str | Target, settings: Settings = ()) -> Target:

@@ -97,6 +97,25 @@ def test_single_elements_are_no_accesses() -> None:
     assert table.weight_bytes.tolist() == [4]
 
 
+def test_writing_a_part_in_place_warms_no_more_than_that_part() -> None:
+    net = Net()
+    cache, token = net.input("cache", 1024, 1024), net.input("token", 1, 1024)
+    x = net.input("x", 16 * 1024, 1024)
+    other = net.op("other", "relu", [x], 16 * 1024, 1024)  # 64 MB in and out push the cache out of an L2 of 50 MB
+    kept = net.op("write", "tensor_scatter", [cache, token], 1024, 1024, axis=0)
+    again = net.op("again", "tensor_scatter", [kept, token], 1024, 1024, axis=0)
+    graph = net.done(net.op("read", "relu", [again], 1024, 1024), other)
+    table = build_table(graph, alone(graph), H100)
+    row = table.names.index("read")
+    assert (table.cold_bytes[row], table.warm_bytes[row]) == (4 * 1024 * 1024, 0)
+    # A whole tensor of the same size that was just written is warm.
+    net = Net()
+    fresh = net.op("copy", "relu", [net.input("cache", 1024, 1024)], 1024, 1024)
+    graph = net.done(net.op("read", "relu", [fresh], 1024, 1024))
+    table = build_table(graph, alone(graph), H100)
+    assert table.warm_bytes[table.names.index("read")] == 4 * 1024 * 1024
+
+
 def test_operands_are_warm_when_they_and_the_traffic_since_fit_the_cache() -> None:
     # warm part of the L2: 0.752 * 50 MB = 37.6 MB; 8 M fp32 elements are 32 MB, 10 M are 40 MB
     small, large = chain(3, 8_000_000), chain(3, 10_000_000)

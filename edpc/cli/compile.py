@@ -70,6 +70,9 @@ def _complete_last(names: Iterable[str], incomplete: str) -> list[CompletionItem
 )
 @click.option("--precision", metavar="NAME", help="Serve in fp32, tf32, bf16, fp16, fp8 or int8; default: the model's own.")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Batch size.")
+@click.option("--seq", type=click.IntRange(min=1), metavar="N", help="Tokens (frames, samples) of a configuration's input.")
+@click.option("--phase", type=click.Choice(["prefill", "decode"]), help="Of a configuration: read a prompt, or add to it.")
+@click.option("--past", type=click.IntRange(min=0), metavar="N", help="Tokens in the key/value cache before the run.")
 @click.option("--dim", multiple=True, metavar="NAME=N", help="Value of a symbolic dimension.")
 @click.option("--shape", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input.")
 @click.option("--trip-count", multiple=True, metavar="NODE=N", help="How often a loop runs.")
@@ -96,6 +99,7 @@ def _complete_last(names: Iterable[str], incomplete: str) -> list[CompletionItem
     help="What subgraphs are ranked by.",
 )
 @click.option("--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Subgraphs shown; 0: all.")
+@click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Show the modules of the model too, N levels deep.")
 @click.option("--strict", is_flag=True, help="Fail (exit 1) when an operator of the model is not known.")
 @click.option("--pass-pipeline", metavar="TEXT", help="Run these passes rather than the target's.")
 @click.option("--pass-file", multiple=True, metavar="FILE", help="A Python file with passes of your own.")
@@ -108,7 +112,8 @@ def _complete_last(names: Iterable[str], incomplete: str) -> list[CompletionItem
 def compile_command(model: str, **options: Any) -> None:
     """Say where the energy-delay product of MODEL goes on a target.
 
-    MODEL is an .onnx file, an .edp file (textual IR), or '-' for stdin.
+    MODEL is an .onnx, .pt2 or .edp file, '-' for stdin, package.module:factory, block:NAME, or hf:PATH of a transformers
+    configuration.
     """
     from edpc.cli.run import Request, run
 

@@ -23,7 +23,7 @@ from edpc.pipeline.manager import Instrumentation
 from edpc.pipeline.reproducer import reproducer
 from edpc.registry import find_target, load_all_passes
 from edpc.report import Report, build_report
-from edpc.report.records import Attribution, Metric
+from edpc.report.records import Attribution, Metric, Phase
 from edpc.target import Target
 
 T = TypeVar("T")
@@ -42,6 +42,9 @@ class Request:
     output: str | None
     precision: str | None
     batch: int | None
+    seq: int | None
+    phase: Phase | None
+    past: int | None
     dim: Sequence[str]
     shape: Sequence[str]
     trip_count: Sequence[str]
@@ -50,6 +53,7 @@ class Request:
     attribution: Attribution
     metric: Metric
     top: int
+    depth: int | None
     strict: bool
     pass_pipeline: str | None
     pass_file: Sequence[str]
@@ -98,7 +102,7 @@ def run(request: Request) -> None:
                 reports.append(report)
     for place in plan:
         with _replayable(f"writing {place.kind.name}", graphs[place.which[0]], machines[place.which[0]], request):
-            _write(place, graphs, reports, EmitOptions(request.top or None))
+            _write(place, graphs, reports, EmitOptions(request.top or None, request.depth))
     if request.strict and unknown:
         listed = ", ".join(f"{count} x {name}" for name, count in unknown.items())
         raise GateError(f"--strict: {request.model} has operators that edpc does not know: {listed}")
@@ -142,7 +146,16 @@ def _load(request: Request) -> Graph:
     shapes = dict(_pair(text, "--shape", "input=1,3,224,224", _shape) for text in request.shape)
     trips = dict(_pair(text, "--trip-count", "loop=10", _count) for text in request.trip_count)
     try:
-        return api.load(request.model, batch=request.batch, dims=dims, shapes=shapes, trip_count=trips)
+        return api.load(
+            request.model,
+            batch=request.batch,
+            dims=dims,
+            shapes=shapes,
+            trip_count=trips,
+            seq=request.seq,
+            phase=request.phase,
+            past=request.past,
+        )
     except ModelError as error:
         if (close := get_close_matches(request.model, _COMMANDS, 1)) and not Path(request.model).exists():
             raise ModelError(f"{error}; or is the command {close[0]!r} meant?") from error

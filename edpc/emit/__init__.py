@@ -25,9 +25,11 @@ class EmitOptions:
 
     Attributes:
         top: how many subgraphs the tables show; None for all.
+        depth: how many levels of modules the report shows; None for no such table.
     """
 
     top: int | None = 10
+    depth: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from edpc.emit import EmitOptions
 from edpc.emit.comparison import comparison_blocks
 from edpc.emit.document import Block, Column, Heading, Lines, Table, printable, to_text
+from edpc.emit.modules import module_blocks
 from edpc.emit.ranking import TITLES, Ranked, counts, rank
-from edpc.report import Execution, OperatorReport, Report, SubgraphReport
+from edpc.report import Execution, OperatorReport, Report, Serving, SubgraphReport
 from edpc.units import format_quantity
 
 _OPERATORS_SHOWN = 12  # operators listed inside one subgraph before the rest is summed up
@@ -24,7 +25,7 @@ def document(reports: Sequence[Report], options: EmitOptions) -> list[Block]:
     """The reports as a document."""
     blocks = list(comparison_blocks(reports, options.top)) if len(reports) > 1 else []
     for report in reports:
-        blocks += _report(report, options.top)
+        blocks += _report(report, options)
     return blocks
 
 
@@ -38,12 +39,16 @@ def number(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _report(report: Report, top: int | None) -> Iterator[Block]:
-    target = report.target
+def _report(report: Report, options: EmitOptions) -> Iterator[Block]:
+    target, top = report.target, options.top
     yield Heading(printable(f"{report.model.name} on {target.name}"))
     yield Lines("", tuple(_summary(report)))
     yield _totals(report)
+    if report.serving is not None:
+        yield Lines("Per token", tuple(_serving(report.serving)))
     yield _components(report)
+    if options.depth is not None:
+        yield from module_blocks(report, options.depth)
     ranked = rank(report)
     yield _subgraphs(report, ranked, top)
     by_id = {operator.operator_id: operator for operator in report.operators}
@@ -66,6 +71,15 @@ def _summary(report: Report) -> Iterator[str]:
         listed = ", ".join(f"{u.count} x {u.domain + '.' if u.domain else ''}{u.operator_type}" for u in coverage.unknown)
         line += f"; unknown and counted as data movement: {listed}"
     yield printable(line)
+
+
+def _serving(serving: Serving) -> Iterator[str]:
+    is_prompt = serving.phase == "prefill"
+    kind, does = ("prompt token", "reads") if is_prompt else ("generated token", "adds")
+    energy, latency = format_quantity(serving.energy_j_per_token, "J"), format_quantity(serving.latency_s_per_token, "s")
+    yield f"{energy} and {latency} per {kind}"
+    after = f" after {number(serving.past, 'token')} of each sequence" if serving.past else ""
+    yield f"a run {does} {number(serving.tokens, 'token')} of the whole batch{after}"
 
 
 def _shape(shape: tuple[int | None, ...] | None) -> str:

@@ -28,12 +28,15 @@ def load(
     shapes: Mapping[str, Sequence[int]] | None = None,
     trip_count: Mapping[str, int] | None = None,
     example_inputs: Any = None,
+    seq: int | None = None,
+    phase: str | None = None,
+    past: int | None = None,
 ) -> Graph:
     """The graph of a model.
 
     A model is the path of an `.onnx`, `.pt2` or `.edp` file, `-` for ONNX or textual IR on stdin, `package.module:factory`,
-    `block:NAME?parameter=value`, ONNX bytes, an `onnx.ModelProto`, a `torch.nn.Module` with example inputs, a
-    `torch.export.ExportedProgram`, a `torch.fx.GraphModule` of ATen calls, or a graph (copied).
+    `block:NAME?parameter=value`, `hf:PATH` of a transformers configuration, ONNX bytes, an `onnx.ModelProto`, a `torch.nn.Module`
+    with example inputs, a `torch.export.ExportedProgram`, a `torch.fx.GraphModule` of ATen calls, or a graph (copied).
 
     Args:
         source: the model. A file of another suffix is tried as ONNX.
@@ -43,12 +46,19 @@ def load(
         trip_count: iterations by name of a Loop, Scan or while_loop node.
         example_inputs: what an `nn.Module` is called with: a tensor, a tuple or a dict of arguments; None for its own
             `example_inputs`.
+        seq: of a configuration, the length of its main input.
+        phase: of a configuration that generates text, `prefill` or `decode`.
+        past: of the same, tokens in the cache before the run.
 
     Raises:
         ModelError: the model cannot be read or is invalid.
         UsageError: this kind of input is not supported, or an override does not fit it.
     """
     given = [flag for flag, value in (("dim", dims), ("batch", batch), ("shape", shapes), ("trip-count", trip_count)) if value]
+    is_config = isinstance(source, str | os.PathLike) and os.fspath(source).startswith("hf:")
+    for flag, value in (("seq", seq), ("phase", phase), ("past", past)):
+        if value is not None and not is_config:
+            raise UsageError(f"--{flag} belongs to a model configuration, hf:PATH; {_sizes_of(source)}")
     if isinstance(source, Graph):
         _refuse_overrides(given, "a graph")
         return source.copy()
@@ -62,6 +72,12 @@ def load(
             fixed = "its sizes are its parameters and --batch; list them with `edpc blocks`"
             _refuse_overrides([flag for flag in given if flag != "batch"], name, fixed)
             return load_block(name, batch)
+        if is_config:
+            from edpc.frontends.hf.load import load_config
+
+            return load_config(
+                name, batch=batch, seq=seq, phase=phase, past=past, dims=dims, shapes=shapes, trip_count=trip_count
+            )
         if name.lower().endswith(".pt2"):
             from edpc.frontends.fx.load import load_archive
 
@@ -85,6 +101,13 @@ def load(
 
         return load_object(source, example_inputs, dims, batch, shapes, trip_count)
     return _load_onnx(source, "<model>", dims, batch, shapes, trip_count)
+
+
+def _sizes_of(source: Any) -> str:
+    """How the sizes of a model that is no configuration are set."""
+    if isinstance(source, str | os.PathLike) and os.fspath(source).startswith("block:"):
+        return "a block has parameters: `edpc blocks NAME` lists them"
+    return "other models take --batch, --dim and --shape"
 
 
 def _is_torch(source: object) -> bool:

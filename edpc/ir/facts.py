@@ -161,12 +161,15 @@ class ModelInfo:
     """Where the graph came from and what importing it did.
 
     Attributes:
-        format: `onnx`, `fx`, `block` or `edp`.
+        format: `onnx`, `fx`, `block`, `hf` or `edp`.
         source: file name or identifier as the user gave it.
         batch: the leading dimension the network is served with.
         parameters: number of parameter elements, each unique tensor once.
         notes: coverage notes in plain words (what was folded, assumed or not modelled).
         precision: what the network is served in (`bf16`, `int8`, ...); empty until that is decided.
+        phase: `prefill` or `decode` of a network that generates text; empty for others.
+        past: tokens in its cache before the run.
+        tokens: tokens of the whole batch that a run reads (prefill) or adds (decode); 0 where they are not counted.
     """
 
     format: str = "edp"
@@ -175,6 +178,9 @@ class ModelInfo:
     parameters: int = 0
     notes: tuple[str, ...] = ()
     precision: str = ""
+    phase: str = ""
+    past: int = 0
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ Rules:
       members read it: the first reader is charged the most that any member touches.
     * Parameters, constants and single elements are weights: bytes, no access. Other tensors are accesses.
     * A result that is read outside the kernel or returned is written once; it goes to DRAM.
-    * An external activation is warm where it and the traffic since its producer both fit the warm part of the last-level cache
-      (`llc.warm_fraction` of its capacity). Graph inputs count as just written before the first kernel. The traffic is the
-      lesser of this schedule's and of the schedule without fusion, so that fusing never turns a warm operand cold and never
-      adds DRAM bytes.
+    * An external activation is warm where it and the traffic since it was last written whole both fit the warm part of the
+      last-level cache (`llc.warm_fraction` of its capacity): writing one token into a cache of keys warms no other. Graph inputs
+      count as just written before the first kernel. The traffic is the lesser of this schedule's and of the schedule without
+      fusion, so that fusing never turns a warm operand cold and never adds DRAM bytes.
     * A result stays on chip where every reader finds it warm, and so does whoever takes the graph's results at the end. It is an
       access, and written, all the same; a machine whose setting `residency` is on does not write it to DRAM.
 """
@@ -166,14 +166,14 @@ def _warm(columns: Walk, kernel: Ints, border: _Border, target: Target) -> tuple
         return np.zeros(len(border.starts), bool), np.zeros(len(columns.producer), bool)
     n, g = len(kernel), len(border.traffic)
     alone = _border(columns, np.arange(n), n)
-    at = np.where(columns.producer >= 0, kernel[columns.producer] if n else -1, -1)
+    at = np.where(columns.whole >= 0, kernel[columns.whole] if n else -1, -1)
     stays = columns.size <= room
     # Whoever takes the network's results takes them after the last kernel.
-    last = np.minimum(_since(border.traffic, g, at), _since(alone.traffic, n, columns.producer))
+    last = np.minimum(_since(border.traffic, g, at), _since(alone.traffic, n, columns.whole))
     stays[columns.returned & (last > room)] = False
     if not len(border.starts):
         return np.zeros(0, bool), stays
-    since_alone = _since(alone.traffic, columns.reader, columns.producer[columns.tensor])
+    since_alone = _since(alone.traffic, columns.reader, columns.whole[columns.tensor])
     since = _since(border.traffic, border.kernel, at[border.tensor])
     nearest = np.minimum(since, np.minimum.reduceat(since_alone[border.entry], border.starts))
     warm = (border.read_bytes <= room) & (nearest <= room)

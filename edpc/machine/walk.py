@@ -24,6 +24,8 @@ class Walk:
     Attributes:
         moved_bytes: all bytes an operator reads and writes, shape (n,).
         producer: row of a tensor's operator, -1 for a source; shape (t,).
+        whole: row of the operator that last wrote all of a tensor, -1 for a source: where a call writes a part in place, that is
+            the operator which made what it writes into; shape (t,).
         weight: whether it is a parameter, a constant or a single element, none of which counts as an access; shape (t,).
         size: bytes its producer writes, shape (t,).
         returned: whether it is a result of the graph, shape (t,).
@@ -51,6 +53,7 @@ class Walk:
     k: Floats
     steps: Floats
     producer: Ints
+    whole: Ints
     weight: Flags
     size: Floats
     returned: Flags
@@ -64,11 +67,13 @@ class Walk:
 class _Tensors:
     """Tensors in the order they are first met, by number."""
 
-    def __init__(self, ops: dict[str, Operator], rows: dict[str, int]) -> None:
+    def __init__(self, ops: dict[str, Operator], rows: dict[str, int], whole: dict[str, int]) -> None:
         self.ops = ops
         self.rows = rows
+        self.made = whole
         self.index: dict[Value, int] = {}
         self.producer: list[int] = []
+        self.whole: list[int] = []
         self.weight: list[bool] = []
         self.size: list[float] = []
         self.cap: list[float] = []  # bytes that memory holds of it
@@ -85,6 +90,7 @@ class _Tensors:
         writes = op.work.writes if op.work is not None else ()
         number = self.index[value] = len(self.producer)
         self.producer.append(self.rows.get(value.node, -1))
+        self.whole.append(self.made.get(value.node, -1))
         self.weight.append(single or op.kind in _WEIGHTS)
         self.size.append(float(writes[value.result]) if value.result < len(writes) else 0.0)
         self.cap.append(cap)
@@ -116,13 +122,16 @@ def walk(graph: Graph) -> Walk:
     ]
 
     root: dict[str, Value] = {}
-    tensors = _Tensors(by_name, {name: row for row, name in enumerate(order)})
+    whole: dict[str, int] = {}
+    tensors = _Tensors(by_name, {name: row for row, name in enumerate(order)}, whole)
     reads: list[tuple[int, int, float]] = []
     for row, (name, op, work) in enumerate(zip(order, ops, works, strict=True)):
         operands = graph.operands(name)
         if op.kind in VIEW and operands:
             root[name] = root.get(operands[0].node, operands[0])
             continue
+        target = root.get(operands[0].node, operands[0]).node if operands and _writes_a_part(op, work) else None
+        whole[name] = row if target is None else whole.get(target, -1)
         for value, touched in zip(operands, work.reads, strict=False):
             if touched > 0:
                 t = tensors.number(root.get(value.node, value))
@@ -157,6 +166,7 @@ def walk(graph: Graph) -> Walk:
         k=np.array([c.k for _, c in contractions], float),
         steps=np.array([c.steps for _, c in contractions], float),
         producer=np.array(tensors.producer, np.int64),
+        whole=np.array(tensors.whole, np.int64),
         weight=np.array(tensors.weight, bool),
         size=np.array(tensors.size, float),
         returned=np.array(tensors.returned, bool),
@@ -176,6 +186,14 @@ def _work_of(name: str, op: Operator) -> Work:
     if op.work is None:
         raise VerifyError(f"%{name} ({op.kind}) carries no work; run annotate-operators first")
     return op.work
+
+
+def _writes_a_part(op: Operator, work: Work) -> bool:
+    """Whether its result is its first operand with a part of it written anew, in place."""
+    out = op.outputs[0] if op.outputs else None
+    if out is None or not op.inputs or op.inputs[0] != out or not out.is_static:
+        return False
+    return bool(work.writes) and 0 < work.writes[0] < out.num_bytes
 
 
 def _integer(op: Operator, name: str, default: int) -> int:

@@ -26,8 +26,10 @@ from edpc.report.records import (
     Model,
     ModelInput,
     OperatorReport,
+    Phase,
     Report,
     Saved,
+    Serving,
     SubgraphReport,
     TargetReport,
     Totals,
@@ -102,6 +104,7 @@ def _built(graph: Graph, target: Target, attribution: Attribution, metric: Metri
         model=_model(graph, ordered),
         target=TargetReport(target.name, target.architecture, estimate.precision, graph.info.batch),
         totals=_totals(total, fused, estimate),
+        serving=_serving(graph, fused),
         subgraphs=subgraphs,
         operators=tuple(
             operator
@@ -262,8 +265,13 @@ def _model(graph: Graph, rows: Sequence[_Row]) -> Model:
 
 
 def _model_name(graph: Graph) -> str:
-    """The file's name, which tells networks apart better than an exporter's `main_graph`; the graph's where there is no file."""
+    """The file's name, which tells networks apart better than an exporter's `main_graph`; the graph's where there is no file.
+
+    A configuration is called `config.json` in the folder that has the network's name.
+    """
     source = graph.info.source
+    if graph.info.format == "hf" and Path(source).stem == "config":
+        return Path(source).parent.name or graph.name
     return Path(source).stem if source and not source.startswith("<") else graph.name
 
 
@@ -293,6 +301,15 @@ def _totals(total: Cost, fused: Execution, estimate: Estimate) -> Totals:
         ),
         assumed_fraction=estimate.assumed_fraction,
     )
+
+
+def _serving(graph: Graph, fused: Execution) -> Serving | None:
+    """What a token costs; None where the network generates no text."""
+    phase, tokens = graph.info.phase, graph.info.tokens
+    if phase not in ("prefill", "decode") or tokens <= 0:
+        return None
+    named: Phase = "prefill" if phase == "prefill" else "decode"
+    return Serving(named, graph.info.past, tokens, fused.energy_j / tokens, fused.latency_s / tokens)
 
 
 def _around(interval: tuple[float, float], value: float) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from edpc.ir import Graph
 
 Attribution = Literal["events", "flops", "modifiers"]
 Metric = Literal["edp", "energy", "latency", "ed2p"]
+Phase = Literal["prefill", "decode"]
 Range = tuple[float, float]
 
 
@@ -89,6 +90,20 @@ class Totals(Record, frozen=True):
     assumed_fraction: float
 
 
+class Serving(Record, frozen=True):
+    """What a token costs, of a network that generates text.
+
+    A run reads (prefill) or adds (decode) `tokens` tokens of the whole batch, after `past` tokens of each sequence. Energy and
+    latency per token are those of the run over its tokens: in decode a sequence waits the latency of the run for its next ones.
+    """
+
+    phase: Phase
+    past: int
+    tokens: int
+    energy_j_per_token: float
+    latency_s_per_token: float
+
+
 class SubgraphReport(Record, frozen=True):
     """One fused unit of execution.
 
@@ -122,7 +137,7 @@ class OperatorReport(Record, frozen=True):
 
     edp_js follows the report's attribution; event_edp, base_edp and architectural_edp are always the events, flops and
     modifiers method. modelled_modifier is event_edp / base_edp, null where the base is zero. fusion_benefit is null where the
-    operator is not fused.
+    operator is not fused. module_path is the dotted path of the module that holds it, empty where the model does not say.
     """
 
     operator_id: str
@@ -210,7 +225,8 @@ class Coverage(Record, frozen=True):
 class Report(Record, frozen=True, kw_only=True, dict=True):
     """Where a network's energy, latency and EDP go on a target.
 
-    `attribution` says which method operators' edp_js follows, `metric` what the readers' tables rank by.
+    `attribution` says which method operators' edp_js follows, `metric` what the readers' tables rank by; `serving` is null for
+    networks that generate no text.
     """
 
     schema: Literal["edpc/report-v1"]
@@ -220,6 +236,7 @@ class Report(Record, frozen=True, kw_only=True, dict=True):
     model: Model
     target: TargetReport
     totals: Totals
+    serving: Serving | None
     subgraphs: tuple[SubgraphReport, ...]
     operators: tuple[OperatorReport, ...]
     fusion: Fusion

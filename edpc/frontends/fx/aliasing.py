@@ -50,6 +50,25 @@ VIEWS = frozenset(
 )
 
 
+# Calls that work in place on what is known of a tensor, and leave its memory as it is.
+_METADATA = frozenset(
+    f"aten.{name}_"
+    for name in (
+        "as_strided",
+        "detach",
+        "requires_grad",
+        "resize",
+        "set",
+        "squeeze",
+        "swapaxes",
+        "swapdims",
+        "t",
+        "transpose",
+        "unsqueeze",
+    )
+)
+
+
 def functional(target: str) -> str:
     """The operator without the underscore that says it works in place."""
     return target[:-1] if is_in_place(target) else target
@@ -74,7 +93,7 @@ def storage_written(body: Body) -> tuple[dict[str, str], frozenset[str]]:
         first = next(iter(node.arguments.values()), None)
         if node.target in VIEWS and isinstance(first, Ref):
             bases.update((name, first.name) for name in node.results if name is not None)
-        name = written_argument(node)
+        name = None if node.target in _METADATA else written_argument(node)
         while name is not None and name not in written:
             written.add(name)
             name = bases.get(name)

@@ -87,7 +87,7 @@ def _enter(scope: Scope, source: Source, stored: dict[str, Value]) -> None:
 
 def _is_weight(found: TensorType) -> bool:
     """Whether it is weight data rather than a scalar, an index or a mask: as the ONNX frontend decides."""
-    return found.numel != 1 and found.dtype in _WEIGHT_DTYPES
+    return found.numel > 1 and found.dtype in _WEIGHT_DTYPES
 
 
 def _batch(program: Program, scope: Scope) -> int:

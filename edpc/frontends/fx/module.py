@@ -89,12 +89,12 @@ def export(
     modes = [(each, each.training) for each in module.modules()]
     module.eval()
     try:
-        with _quiet(torch):
+        with quiet(torch):
             exported = torch.export.export(module, args, kwargs, strict=False)
     except EdpcError:
         raise
     except Exception as error:  # torch.export raises whatever the module's own code raises, and much of its own
-        raise ModelError(f"{where} cannot be exported by torch.export: {_one_line(error)}") from error
+        raise ModelError(f"{where} cannot be exported by torch.export: {one_line(error)}") from error
     finally:
         for each, training in modes:
             each.training = training
@@ -136,7 +136,7 @@ def _imported(name: str) -> Any:
         of = "" if path == missing or path.startswith(f"{missing}.") else f", which {path} imports"
         raise UsageError(f"{name}: there is no module {missing!r}{of}; check the name and the working directory") from None
     except Exception as error:  # importing runs the user's code
-        raise ModelError(f"{name}: importing {path} failed with {_one_line(error)}") from error
+        raise ModelError(f"{name}: importing {path} failed with {one_line(error)}") from error
     finally:
         with contextlib.suppress(ValueError):
             sys.path.remove(here)
@@ -155,7 +155,7 @@ def _made(torch: Any, factory: Callable[[], Any], name: str) -> Any:
         try:
             return factory()
         except Exception as error:  # the user's code
-            raise ModelError(f"{name} failed with {_one_line(error)}") from error
+            raise ModelError(f"{name} failed with {one_line(error)}") from error
 
 
 def _call(torch: Any, given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -206,7 +206,7 @@ def _resized(
 
 
 @contextlib.contextmanager
-def _quiet(torch: Any) -> Iterator[None]:
+def quiet(torch: Any) -> Iterator[None]:
     """Torch's warnings and logs are about running the program, which nobody will."""
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
@@ -218,7 +218,9 @@ def _quiet(torch: Any) -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _one_line(error: BaseException) -> str:
-    """The first line of an error, short enough to read."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+def one_line(error: BaseException) -> str:
+    """The first line of an error, short enough to read; with the next where it only announces that."""
+    text, *rest = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    if text.endswith(":") and rest:
+        text = f"{text} {rest[0]}"
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

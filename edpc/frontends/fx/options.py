@@ -65,17 +65,6 @@ def axis(default: int | None = None, argument: str = "dim", operand: str = "self
     return read
 
 
-def list_axis(default: int = 0, operand: str = "tensors") -> Reader:
-    """The same for an operator of a list of tensors."""
-
-    def read(site: Site) -> Options:
-        values = site.given(operand)
-        rank = max(len(site.type_of(values[0]).shape or ()), 1) if values else 1
-        return {"axis": from_front(site.integer("dim", default), rank)}
-
-    return read
-
-
 def reduction(site: Site) -> Options:
     """`axes` of a reduction, all where none are given, and whether they stay as axes of one."""
     rank = len(site.type("self").shape or ())

@@ -109,6 +109,8 @@ EXPANDED: dict[str, Lowering] = {
     "narrow": views.cut,
     "unbind": views.unbound,
     "stack": views.stacked,
+    "cat": views.joined,
+    "concat": views.joined,
     "lstm": recurrent.lstm,
     "gru": recurrent.gru,
     "rnn_tanh": recurrent.rnn,

@@ -119,3 +119,19 @@ def stacked(site: Site) -> None:
         for number, value in enumerate(values)
     ]
     site.emit_results("concat", parts, axis=axis)
+
+
+def joined(site: Site) -> None:
+    """Tensors joined along an axis; those without elements take no part, and what is left alone is not copied."""
+    values = [value for value in site.given("tensors") if not _is_empty(site.type_of(value))]
+    if len(values) == 1 and site.type_of(values[0]) == site.result_type():
+        site.emit_results("identity", values)
+    elif not values:
+        site.emit_results("fill", ())
+    else:
+        axis = o.from_front(site.integer("dim", 0), max(len(site.type_of(values[0]).shape or ()), 1))
+        site.emit_results("concat", values, axis=axis)
+
+
+def _is_empty(found: TensorType) -> bool:
+    return found.is_static and found.numel == 0
