@@ -43,6 +43,7 @@ GEMM8 = "fit to 1,452 fp8 GEMMs on H100 SXM (aiconfigurator, vLLM 0.24 CUTLASS, 
 GEMM32 = "fit to 521 linear and 1,056 batched fp32 products on H100 (NeuSight, no TF32)"
 NODES = "fit to the fp32 nodes of BERT-large and GPT2-large on H100, eager (NeuSight)"
 ATTENTION = "fit to {} attention kernels on H100 SXM (aiconfigurator, TensorRT-LLM 1.3.0rc20)"
+ROWWISE = "fit to fp32 softmax and layer normalisation on A100 and L4, eager (NeuSight)"
 POWER = "fit to 701 GEMMs of 100 us and more on H200 SXM with board power, clock coupled in (aiconfigurator)"
 
 
@@ -109,6 +110,7 @@ MEMORIES = (
 
 PARAMETERS = {
     "sm.count": sheet(132, "1"),
+    "sm.threads": sheet(2048, "1"),
     "l1.tile_capacity": sheet(232448, "B", SHEET + ": shared memory of one multiprocessor"),
     **fitted("llc", GEMM16 + ": activations below 37.6 MB are warm", 0.1, warm_fraction=(0.752, "1")),
     **fitted("launch", GEMM16 + ": floor of 2.38 us less the kernel's own 1.43", 0.3, graph=(0.95e-6, "s")),
@@ -151,11 +153,27 @@ PARAMETERS = {
     **fitted("attention.decode", ATTENTION.format("1,540 decode"), 0.05, read_efficiency=(0.910, "1"), overlap=(1.5, "1")),
     **fitted("vector", NODES, 0.03, stream=(0.919, "1"), broadcast=(0.731, "1"), copy=(0.687, "1"), strided=(0.239, "1")),
     **fitted("vector", NODES, 0.03, softmax=(0.887, "1"), softmax_long=(0.776, "1"), norm=(0.896, "1")),
-    **fitted("vector", NODES, 0.2, floor=(1.5e-6, "s"), norm_floor=(5e-6, "s"), norm_row=(0.187e-6, "s")),
+    **fitted("vector", NODES, 0.2, floor=(1.5e-6, "s"), norm_floor=(7e-6, "s")),
     **fitted("vector", GEMM8 + ": its quantiser", 0.1, quantise=(0.443, "1"), quantise_row=(6.83e-9, "s")),
     **fitted("vector", GEMM8 + ": its quantiser", 0.1, quantise_floor=(0.86e-6, "s"), quantise_overlap=(1.87, "1")),
     "vector.warm_bandwidth": assumed(5.5e12, "B/s", 3.35e12, 8.8e12, "as warm operands of products and decode attention"),
-    "vector.softmax_resident": assumed(11300, "1", 8000, 32000, "fit to A100 softmax kernels (NeuSight)"),
+    **fitted("vector", ROWWISE, 0.2, norm_start=(1.64e-6, "s"), norm_step=(1.92e-6, "s"), softmax_start=(1.45e-6, "s")),
+    **fitted("vector", ROWWISE, 0.2, softmax_step=(2.75e-6, "s"), softmax_tail=(1.8e-6, "s"), row_overlap=(3.0, "1")),
+    **fitted("vector", ROWWISE, 0.2, resident=(0.554, "1")),
+    **{
+        f"{name}.error": assumed(1.0, "1", 0.9, 1.12, "to be fitted")
+        for name in (
+            "gemm",
+            "gemm8",
+            "conv8",
+            "ffma",
+            "attention.prefill",
+            "attention.encoder",
+            "attention.decode",
+            "vector",
+            "power",
+        )
+    },
     "power.cap": Quantity(692, "W", Basis.MEASURED, "NVML average at a limit of 700 W", (688, 700)),
     **fitted("power", POWER, 0.15, active=(222, "W")),
     "power.data_activity": Quantity(1.0, "1", Basis.ASSUMED, "random data"),

@@ -16,6 +16,8 @@ import numpy as np
 from edpc.machine.compose import compose, dram_bytes, external_bytes, kernel_sum
 from edpc.machine.data_parallel_attention import PARAMETERS as ATTENTION
 from edpc.machine.data_parallel_attention import Blocks, Heads, count_blocks, decode_times, tiled_times
+from edpc.machine.data_parallel_error import PARAMETERS as ERRORS
+from edpc.machine.data_parallel_error import latency_error
 from edpc.machine.data_parallel_gemm import PARAMETERS as GEMM
 from edpc.machine.data_parallel_gemm import (
     Products,
@@ -49,6 +51,7 @@ _LIBRARY, _PERSISTENT, _CONVOLUTION8, _LANES, _ATTENTION, _DIRECT = (
     "direct",
 )
 _BYTES = {"fp64": 8.0, "fp32": 4.0, "tf32": 4.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5, "fp4": 0.5}
+_FAMILY = {_LIBRARY: "gemm", _PERSISTENT: "gemm8", _CONVOLUTION8: "conv8", _LANES: "ffma"}
 _NARROWEST_TILE = 8  # columns of the smallest matrix instruction; grouped convolutions below it run on the vector lanes
 
 
@@ -103,6 +106,7 @@ class DataParallel(CostModel):
         **ATTENTION,
         **VECTOR,
         **POWER,
+        **ERRORS,
     }
 
     def plan(self, table: KernelTable, target: Target) -> Plan:
@@ -132,9 +136,7 @@ class DataParallel(CostModel):
         calls = np.ones(len(table.group), bool)
         calls[kernel[form != _DIRECT]] = False
         calls &= table.launches > 0
-        resident = float(c["vector.softmax_resident"])
-        eager = target.setting("launch") == "eager"
-        walked = patterns(table, np.flatnonzero(calls), eager, resident)
+        walked = patterns(table, np.flatnonzero(calls), target.setting("launch") == "eager", c)
         padded = _padding(table, form)
         for number, share in zip(fused, blocks.executed, strict=True):
             padded[table.kernel == number] = share
@@ -158,18 +160,23 @@ class DataParallel(CostModel):
         use_of_lanes = _operator_seconds(table, target, c)
         latency = compose(table, compute, bodies.memory, launched, bodies.q, use_of_lanes, external_bytes(table))
         active = c["power.active"] * occupancy * phi * latency.total
-        waiting = exposed_launches(latency.total, table.launches, c["launch.eager"]) if eager else np.zeros_like(latency.total)
+        # Where a kernel takes longer than predicted it does so at the predicted power.
+        error = latency_error(_families(table, plan), c)
+        priced = error * c["power.error"]
+        body = error * latency.total
+        waiting = exposed_launches(body, table.launches, c["launch.eager"]) if eager else np.zeros_like(body)
         busy = latency.compute_s + latency.memory_s + latency.overhead_s
-        overhead_s = latency.overhead_s + spread(waiting, np.where(table.free, 0.0, 1.0), table.kernel)
-        total = latency.total + waiting
+        slower, dearer = error[..., table.kernel], priced[..., table.kernel]
+        overhead_s = slower * latency.overhead_s + spread(waiting, np.where(table.free, 0.0, 1.0), table.kernel)
+        total = body + waiting
         return CostColumns(
-            compute_s=latency.compute_s,
-            memory_s=latency.memory_s,
+            compute_s=slower * latency.compute_s,
+            memory_s=slower * latency.memory_s,
             overhead_s=overhead_s,
-            compute_j=energy[0],
-            on_chip_j=energy[1],
-            dram_j=energy[2],
-            overhead_j=spread(active, busy, table.kernel),
+            compute_j=dearer * energy[0],
+            on_chip_j=dearer * energy[1],
+            dram_j=dearer * energy[2],
+            overhead_j=spread(priced * active, busy, table.kernel),
             dram_bytes=np.broadcast_to(dram_bytes(table), overhead_s.shape),
             busy_compute_s=compute,
             busy_memory_s=bodies.memory,
@@ -196,6 +203,16 @@ def _forms(table: KernelTable, served: Names, kernel: Ints) -> Names:
         _LIBRARY,
     )
     return form
+
+
+def _families(table: KernelTable, plan: Plan) -> Names:
+    """Every kernel's family, as model errors name it."""
+    found: Names = np.full(len(table.group), "vector", dtype="U32")
+    at = np.flatnonzero(plan.main >= 0)
+    found[at] = np.array([_FAMILY[str(form)] for form in plan.form[plan.main[at]]], "U32") if len(at) else found[at]
+    causal, decode = plan.heads.causal, plan.heads.decode
+    found[plan.fused] = np.where(decode, "attention.decode", np.where(causal, "attention.prefill", "attention.encoder"))
+    return found
 
 
 def _moved(table: KernelTable) -> dict[str, Floats]:

@@ -1,0 +1,38 @@
+"""What measured GPU kernels came to over their predictions, by kernel family: nominally 1, drawn for intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edpc.machine.model import Constants
+from edpc.machine.table import Floats, Names
+
+FAMILIES: Mapping[str, str] = {
+    "gemm": "16-bit and TF32 products",
+    "gemm8": "8-bit products",
+    "conv8": "8-bit convolutions",
+    "ffma": "fp32 products on the vector lanes",
+    "attention.prefill": "causal attention",
+    "attention.encoder": "attention without a mask",
+    "attention.decode": "attention of one query against a cache",
+    "vector": "kernels without products",
+}
+PARAMETERS: Mapping[str, tuple[str, str]] = {
+    **{f"{name}.error": ("1", f"measured over predicted latency of {what}") for name, what in FAMILIES.items()},
+    "power.error": ("1", "measured over predicted board power"),
+}
+
+
+def latency_error(family: Names, c: Constants) -> Floats:
+    """The factor on every kernel's latency, shape (..., g).
+
+    Args:
+        family: a key of `FAMILIES` for every kernel, shape (g,).
+        c: constants; an error may differ by kernel, (variants, g).
+    """
+    found = np.ones(len(family))
+    for name in FAMILIES:
+        found = np.where(family == name, c[f"{name}.error"], found)
+    return found

@@ -1,0 +1,80 @@
+"""What it takes to turn the H100 into another NVIDIA GPU: the figures of its data sheet, and its clock.
+
+Constants of kernels are kept; those that count clocks of a multiprocessor (its bandwidths, latencies of a step) follow the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from edpc.target import Memory, Quantity, Target, Unit, assumed, datasheet
+from targets.h100 import HBM, L1, L2, L2_BANDWIDTH, PARAMETERS
+from targets.h100 import TARGET as H100
+
+H100_CLOCK = 1.83e9  # Hz, of the rates of the H100's data sheet
+_PER_CLOCK = ("gemm.sm_bandwidth", "gemm.epilogue_bandwidth", "gemm.sm_dram_bandwidth", "ffma.epilogue_bandwidth")
+_CLOCKS = ("gemm.step", "gemm.prologue")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A data sheet: multiprocessors, clock (Hz), dense rates by precision (FLOP/s), memories (B, B/s), board power (W)."""
+
+    source: str
+    sms: int
+    threads: int
+    clock: float
+    matrix: Mapping[str, float]
+    vector: Mapping[str, float]
+    l1: float
+    l2: float
+    dram: tuple[float, float]
+    board: float
+
+
+def gpu(name: str, summary: str, sheet: Sheet, own: Mapping[str, Quantity]) -> Target:
+    """The H100 with another machine's data, and constants of its own (`own`)."""
+
+    def fact(value: float, unit: str) -> Quantity:
+        return datasheet(value, unit, sheet.source)
+
+    ratio = sheet.clock / H100_CLOCK
+    special = {"fp32": 16.0 * sheet.sms * sheet.clock}
+    rates = {"matrix": sheet.matrix, "vector": sheet.vector, "special": special}
+    return replace(
+        H100,
+        name=name,
+        summary=summary,
+        units=tuple(Unit(u.name, {p: fact(r, "FLOP/s") for p, r in rates[u.name].items()}, u.energy) for u in H100.units),
+        memories=(
+            Memory("l1", "local", fact(sheet.sms * sheet.l1, "B"), fact(128.0 * sheet.sms * sheet.clock, "B/s"), L1, L1),
+            Memory("l2", "llc", fact(sheet.l2, "B"), _scaled(L2_BANDWIDTH, ratio), L2, L2),
+            Memory("hbm", "dram", fact(sheet.dram[0], "B"), fact(sheet.dram[1], "B/s"), HBM, HBM),
+        ),
+        static_power=assumed(0.19 * sheet.board, "W", 0.1 * sheet.board, 0.3 * sheet.board, "as a share of the H100's board"),
+        parameters={
+            **PARAMETERS,
+            **{key: _scaled(PARAMETERS[key], ratio) for key in _PER_CLOCK},
+            **{key: _scaled(PARAMETERS[key], 1.0 / ratio) for key in _CLOCKS},
+            "sm.count": fact(sheet.sms, "1"),
+            "sm.threads": fact(sheet.threads, "1"),
+            "power.cap": fact(0.989 * sheet.board, "W"),
+            "power.active": assumed(
+                0.32 * sheet.board, "W", 0.2 * sheet.board, 0.45 * sheet.board, "as a share of the H100's board"
+            ),
+            **own,
+        },
+    )
+
+
+def _scaled(quantity: Quantity, by: float) -> Quantity:
+    low, high = quantity.range or (quantity.value, quantity.value)
+    return replace(quantity, value=quantity.value * by, range=(low * by, high * by), source=quantity.source + ", by clock")
+
+
+def streams(achieved: float, source: str) -> dict[str, Quantity]:
+    """The share of peak DRAM bandwidth that streaming kernels reach on a machine; other patterns keep their ratio to it."""
+    ratio = achieved / PARAMETERS["vector.stream"].value
+    patterns = ("stream", "broadcast", "copy", "strided", "softmax", "softmax_long", "norm", "quantise")
+    return {f"vector.{name}": replace(_scaled(PARAMETERS[f"vector.{name}"], ratio), source=source) for name in patterns}
