@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edpc.target import Memory, Unit, assumed
-from targets.h100 import HBM, L1, L2, L2_BANDWIDTH, MEMORIES, PARAMETERS, UNITS, sheet
+from targets.h100 import HBM, L1, L2, MEMORIES, PARAMETERS, UNITS, sheet
 from targets.h100 import TARGET as SXM
 
 # --- units and memories ---------------------------------------------------------------------------------------
@@ -23,7 +23,7 @@ TARGET = replace(
     units=tuple(Unit(u.name, {p: sheet(r, "FLOP/s", SHEET) for p, r in RATES[u.name].items()}, u.energy) for u in UNITS),
     memories=(
         Memory("l1", "local", sheet(114 * 262144, "B", SHEET), sheet(23.6e12, "B/s", SHEET), L1, L1),
-        replace(MEMORIES[1], read_energy=L2, write_energy=L2, bandwidth=L2_BANDWIDTH),
+        MEMORIES[1],
         Memory("hbm", "dram", sheet(80e9, "B", SHEET), sheet(2.0e12, "B/s", SHEET), HBM, HBM),
     ),
     static_power=assumed(80, "W", 50, 110, "scaled from the SXM5 board by its power limit"),

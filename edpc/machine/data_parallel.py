@@ -146,6 +146,7 @@ class DataParallel(CostModel):
     def evaluate(self, table: KernelTable, target: Target, constants: Constants, plan: Plan) -> CostColumns:
         """Latency and energy of every kernel, divided among its operators."""
         c = {**target.constants(), **constants}
+        table = _touched(table, plan)
         sms = c["sm.count"]
         eager = target.setting("launch") == "eager"
         bodies = _bodies(table, target, c, plan, eager)
@@ -249,6 +250,21 @@ def _heads(table: KernelTable, p: Products, first: Ints, kernels: Ints) -> Heads
         dram=p.dram[first],
         warm=p.warm[first],
         write=p.write[first],
+    )
+
+
+def _touched(table: KernelTable, plan: Plan) -> KernelTable:
+    """The columns without what a window keeps a decode step from reading."""
+    share = np.ones(len(table.group))
+    share[plan.fused] = plan.heads.seen
+    if (share == 1.0).all():
+        return table
+    by_operator = share[table.kernel]
+    return replace(
+        table,
+        weight_bytes=table.weight_bytes * by_operator,
+        cold_bytes=table.cold_bytes * by_operator,
+        warm_bytes=table.warm_bytes * by_operator,
     )
 
 

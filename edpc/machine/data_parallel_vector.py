@@ -27,7 +27,8 @@ STREAM, BROADCAST, COPY, STRIDED, SOFTMAX, SOFTMAX_LONG, NORM, QUANTISE = range(
 _EFFICIENCY = ("stream", "broadcast", "copy", "strided", "softmax", "softmax_long", "norm", "quantise")
 
 PARAMETERS: Mapping[str, tuple[str, str]] = {
-    **{f"vector.{name}": ("1", f"achieved over peak DRAM bandwidth, pattern {name}") for name in _EFFICIENCY},
+    "vector.stream": ("1", "achieved over peak DRAM bandwidth of kernels that stream"),
+    **{f"vector.{name}": ("1", f"bandwidth relative to streaming, pattern {name}") for name in _EFFICIENCY[1:]},
     "vector.warm_bandwidth": ("B/s", "bandwidth of operands that are still in the last-level cache"),
     "vector.floor": ("s", "shortest time of a kernel beyond its launch"),
     "vector.norm_floor": ("s", "the same for the framework's normalisation kernel"),
@@ -147,8 +148,9 @@ def vector_times(
     Returns:
         Arrays of shape (..., kernels of `p`).
     """
-    values = np.broadcast_arrays(*(np.asarray(c[f"vector.{name}"], float) for name in _EFFICIENCY))
-    efficiency = np.concatenate([np.atleast_1d(v) for v in values], axis=-1)[..., p.pattern]
+    one = np.ones_like(np.asarray(c["vector.stream"], float))
+    values = np.broadcast_arrays(one, *(np.asarray(c[f"vector.{name}"], float) for name in _EFFICIENCY[1:]))
+    efficiency = c["vector.stream"] * np.concatenate([np.atleast_1d(v) for v in values], axis=-1)[..., p.pattern]
     dram, warm, write = (by_kernel[name][p.kernels] for name in ("dram", "warm", "write"))
     memory = (dram * p.passes + write) / (c["dram.bandwidth"] * efficiency) + warm * p.passes / c["vector.warm_bandwidth"]
     norm, quantise = p.pattern == NORM, p.pattern == QUANTISE

@@ -22,7 +22,7 @@ import numpy as np
 
 from edpc.machine.compose import kernel_sum
 from edpc.machine.model import Constants, CostModel
-from edpc.machine.table import Floats, KernelTable
+from edpc.machine.table import Floats, Ints, KernelTable
 from edpc.target import Basis, Quantity, Target
 
 DRAWS = 64
@@ -140,9 +140,14 @@ def _sample(table: KernelTable) -> KernelTable:
     """Kernels drawn at random, without replacement and in order, that hold about `_MOST_OPERATORS` operators."""
     g, n = len(table.group), len(table.names)
     count = max(1, g * _MOST_OPERATORS // n)
-    chosen = np.sort(np.random.default_rng(_SEED).choice(g, count, replace=False))
+    return some_kernels(table, np.sort(np.random.default_rng(_SEED).choice(g, count, replace=False)))
+
+
+def some_kernels(table: KernelTable, chosen: Ints) -> KernelTable:
+    """The table of the chosen kernels, ascending, with their operators and contractions."""
+    g, n = len(table.group), len(table.names)
     kernel_at = np.full(g, -1)
-    kernel_at[chosen] = np.arange(count)
+    kernel_at[chosen] = np.arange(len(chosen))
     rows = np.flatnonzero(kernel_at[table.kernel] >= 0)
     row_at = np.full(n, -1)
     row_at[rows] = np.arange(len(rows))

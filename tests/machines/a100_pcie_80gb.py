@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from targets._fitted import FITTED
 from tests.machines.a100_sxm import SHEET as SXM
-from tests.machines.gpu import gpu, streams
+from tests.machines.gpu import gpu
 
 SHEET = replace(SXM, source="NVIDIA A100 Tensor Core GPU data sheet, PCIe 80 GB", dram=(80e9, 1.935e12), board=300)
-STREAM = streams(0.877, "fit to fp32 elementwise kernels on A100 PCIe 80 GB, eager (NeuSight)")
-TARGET = gpu("a100-pcie-80gb", "NVIDIA A100 PCIe 80 GB, 300 W", SHEET, STREAM)
+TARGET = gpu("a100-pcie-80gb", "NVIDIA A100 PCIe 80 GB, 300 W", SHEET, FITTED["a100-pcie-80gb"])

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edpc.target import Memory, Quantity, Target, Unit, assumed, datasheet
-from targets.h100 import HBM, L1, L2, L2_BANDWIDTH, PARAMETERS
+from targets.h100 import HBM, L1, L2, MEMORIES, PARAMETERS
 from targets.h100 import TARGET as H100
 
 H100_CLOCK = 1.83e9  # Hz, of the rates of the H100's data sheet
@@ -49,7 +49,7 @@ def gpu(name: str, summary: str, sheet: Sheet, own: Mapping[str, Quantity]) -> T
         units=tuple(Unit(u.name, {p: fact(r, "FLOP/s") for p, r in rates[u.name].items()}, u.energy) for u in H100.units),
         memories=(
             Memory("l1", "local", fact(sheet.sms * sheet.l1, "B"), fact(128.0 * sheet.sms * sheet.clock, "B/s"), L1, L1),
-            Memory("l2", "llc", fact(sheet.l2, "B"), _scaled(L2_BANDWIDTH, ratio), L2, L2),
+            Memory("l2", "llc", fact(sheet.l2, "B"), _scaled(MEMORIES[1].bandwidth, ratio), L2, L2),
             Memory("hbm", "dram", fact(sheet.dram[0], "B"), fact(sheet.dram[1], "B/s"), HBM, HBM),
         ),
         static_power=assumed(0.19 * sheet.board, "W", 0.1 * sheet.board, 0.3 * sheet.board, "as a share of the H100's board"),
@@ -73,8 +73,3 @@ def _scaled(quantity: Quantity, by: float) -> Quantity:
     return replace(quantity, value=quantity.value * by, range=(low * by, high * by), source=quantity.source + ", by clock")
 
 
-def streams(achieved: float, source: str) -> dict[str, Quantity]:
-    """The share of peak DRAM bandwidth that streaming kernels reach on a machine; other patterns keep their ratio to it."""
-    ratio = achieved / PARAMETERS["vector.stream"].value
-    patterns = ("stream", "broadcast", "copy", "strided", "softmax", "softmax_long", "norm", "quantise")
-    return {f"vector.{name}": replace(_scaled(PARAMETERS[f"vector.{name}"], ratio), source=source) for name in patterns}

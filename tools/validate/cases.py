@@ -9,13 +9,13 @@ import numpy as np
 from edpc.machine.table import Floats
 from tools.validate.kernels import Prediction, predict, roofline
 from tools.validate.score import Case
-from tools.validate.sets import Set
+from tools.validate.sets import ADDED_S, Set
 
 
 def prediction(measured: Set) -> Prediction:
     """What a measurement of each row is predicted to see: its kernels one after another, and what the timing adds."""
     parts = [predict(table, measured.target) for table in measured.tables]
-    added, static = measured.added_s, measured.target.static_power.value
+    added, static = ADDED_S[measured.setup], measured.target.static_power.value
     return Prediction(
         np.sum([p.latency_s for p in parts], axis=0) + added,
         np.sum([p.energy_j for p in parts], axis=0) + static * added,

@@ -18,9 +18,6 @@ from edpc.machine.uncertainty import kernel_draws
 from edpc.operators import KINDS, work
 from edpc.target import Target
 
-_ONE_BY_ONE = {"launch.eager": 0.0}
-
-
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What kernels are predicted to take and use, static energy included, shape (n,); and the same for draws, (draws, n)."""
@@ -37,13 +34,18 @@ def predict(table: KernelTable, target: Target) -> Prediction:
     An eager framework's launches do not queue up here: every kernel is timed by itself, with the launch of a graph.
     """
     model = model_of(target)
-    plan = model.plan(table, target)
-    found = model.evaluate(table, target, _ONE_BY_ONE, plan)
+    exact = target.with_quantity("launch.eager", 0.0, "every kernel is timed by itself")
+    drawn_j, drawn_s = kernel_draws(model, table, exact, model.plan(table, target))
+    return Prediction(*latency_and_energy(table, target), drawn_s, drawn_j)
+
+
+def latency_and_energy(table: KernelTable, target: Target) -> tuple[Floats, Floats]:
+    """Latency (s) and energy (J) of every kernel alone, under nominal constants; see `predict`."""
+    model = model_of(target)
+    found = model.evaluate(table, target, {"launch.eager": 0.0}, model.plan(table, target))
     latency = kernel_sum(table, found.compute_s + found.memory_s + found.overhead_s)
     dynamic = kernel_sum(table, found.compute_j + found.on_chip_j + found.dram_j + found.overhead_j)
-    exact = target.with_quantity("launch.eager", 0.0, "every kernel is timed by itself")
-    drawn_j, drawn_s = kernel_draws(model, table, exact, plan)
-    return Prediction(latency, dynamic + target.static_power.value * latency, drawn_s, drawn_j)
+    return latency, dynamic + target.static_power.value * latency
 
 
 def _blank(count: int, kind: str, precision: str) -> KernelTable:
@@ -182,6 +184,9 @@ def attentions(
         window=window + np.zeros(count),
         query_group=r,
     )
+    # A prefill reads keys that were just made, a decode step those of earlier steps.
+    if (queries == 1).all():
+        return _placed(table, target, 2.0 * h * r * queries * depth, weights=2.0 * cache)
     return _placed(table, target, 2.0 * h * r * queries * depth, cache, cache)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edpc.machine.table import Flags, Floats, Names
+from edpc.machine.table import Flags, Floats, Ints, Names
 
 FOLDER = Path(__file__).parents[3] / "shared" / "measurements"
 # What one layer of a network is: all its rows fall on one side of the split.
@@ -22,7 +22,7 @@ LAYER = {
     "attention_decode": ("Hq", "Hkv", "D", "window"),
     "attention_encoder_bidir": ("H", "D", "batch"),
 }
-_VECTOR_LAYER = ("rows", "cols")
+_VECTOR_LAYER = ("rows", "cols", "n")
 
 
 class Rows:
@@ -35,6 +35,7 @@ class Rows:
 
     def __init__(self, lines: Sequence[dict[str, str]]) -> None:
         """Reads lines of one file; shapes are `M=1;N=32;K=64`."""
+        self._lines = lines
         self._shapes = [dict(part.split("=") for part in line["shape"].split(";") if "=" in part) for line in lines]
         self.op, self.hardware, self.precision, self.notes = (
             np.array([line[name] for line in lines], str) for name in ("op", "hardware", "precision", "notes")
@@ -48,6 +49,10 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.latency_s)
+
+    def at(self, index: Ints) -> Rows:
+        """The rows at some positions."""
+        return Rows([self._lines[i] for i in index.tolist()])
 
     def axis(self, *names: str) -> Floats:
         """A size, under the first of these names that a row has; 0 where it has none. `batch` is a column of the file."""

@@ -43,6 +43,8 @@ class Row:
 
 
 NONE = float("nan")
+ZEROS = H200.with_quantity("power.data_activity", 0.0, "weights are zeros")
+COMPASS_OPS = ("matmul", "softmax", "layernorm", "gelu")
 MACHINES = {"NVIDIA A100 80GB PCIe": A100_PCIE, "NVIDIA L4": L4}
 
 
@@ -63,8 +65,7 @@ def _attention(op: str, widths: tuple[float, ...]) -> Callable[[], Case]:
 
 def _power(figure: Callable[..., Case], zeros: bool = False, below: float | None = None) -> Callable[[], Case]:
     def case() -> Case:
-        target = H200.with_quantity("power.data_activity", 0.0, "weights are zeros") if zeros else H200
-        measured = sets.gemm_power(target, zeros=zeros)
+        measured = sets.gemm_power(ZEROS if zeros else H200, zeros=zeros)
         found = figure(measured)
         return found if below is None else found.where(measured.rows.power_w < below)
 

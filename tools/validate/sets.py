@@ -6,12 +6,14 @@ a framework that waits for each kernel) is no property of a machine and stands h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edpc.machine.table import Floats, KernelTable
+from edpc.machine.uncertainty import some_kernels
 from edpc.target import Target
+from targets._fitted import FITTED
 from tools.validate import kernels
 from tools.validate.measured import Rows, read
 
@@ -23,6 +25,15 @@ VECTOR = "neusight_a100_l4_vector_fp32.csv"
 COMPASS = "llmcompass_a100_mi210.csv"
 
 
+# What timing adds to a kernel that is replayed in a graph, in s, by how it was timed.
+ADDED_S = {"graph": 0.0} | {name: quantity.value for name, quantity in FITTED["added"].items()}
+NEUSIGHT = "PyTorch, one call at a time between CUDA events"
+COMPASS_TIMING = "PyTorch, one call at a time"
+GRAPH = "vLLM 0.24 kernels replayed in a CUDA graph"
+TRTLLM = "TensorRT-LLM 1.3.0rc20 kernels"
+VLLM_POWER = "vLLM 0.22 kernels, board power averaged by NVML"
+
+
 @dataclass(frozen=True)
 class Set:
     """Measured kernels and how edpc sees them.
@@ -31,42 +42,33 @@ class Set:
         rows: what was measured. target: on what.
         tables: kernels that one measurement times, one after another: one table for each, n kernels.
         precision: of the arithmetic that the roofline counts.
-        added_s: what the benchmark adds to a kernel replayed in a graph, shape (n,) or a number.
-        timing: how it was timed.
+        setup: how it was timed, a key of `ADDED_S`.
     """
 
     rows: Rows
     target: Target
     tables: tuple[KernelTable, ...]
     precision: str
-    added_s: Floats | float
-    timing: str
+    setup: str = "graph"
 
-
-# What timing by events around a framework's call adds to a kernel in a graph, in s; fitted on the rows that are not held out.
-NEUSIGHT = "PyTorch, one call at a time between CUDA events"
-COMPASS_TIMING = "PyTorch, one call at a time"
-LINEAR_S = 28.5e-6
-BATCHED_S = 17.9e-6
-VECTOR_S = {"NVIDIA A100 80GB PCIe": 16.3e-6, "NVIDIA L4": 10.7e-6}
-COMPASS_S = {"matmul": 20e-6, "softmax": 10e-6, "layernorm": 50e-6, "gelu": 45e-6}
-GRAPH = "vLLM 0.24 kernels replayed in a CUDA graph"
-TRTLLM = "TensorRT-LLM 1.3.0rc20 kernels"
-VLLM_POWER = "vLLM 0.22 kernels, board power averaged by NVML"
+    def part(self, *, held_out: bool) -> Set:
+        """The rows that are held out, or those that are not."""
+        at = np.flatnonzero(self.rows.held_out == held_out)
+        return replace(self, rows=self.rows.at(at), tables=tuple(some_kernels(table, at) for table in self.tables))
 
 
 def gemm16(target: Target) -> Set:
     """bf16 products of a serving stack on H100."""
     rows = read(GEMM, lambda line: line["precision"] == "bfloat16")
     table = kernels.products(*_mnk(rows), "bf16", target)
-    return Set(rows, target, (table,), "bf16", 0.0, GRAPH)
+    return Set(rows, target, (table,), "bf16")
 
 
 def gemm8(target: Target) -> Set:
     """fp8 products of a serving stack on H100, with the quantiser of their activations."""
     rows = read(GEMM, lambda line: line["precision"] == "fp8")
     m, n, k = _mnk(rows)
-    return Set(rows, target, (kernels.products(m, n, k, "fp8", target), kernels.quantisers(m, k, target)), "fp8", 0.0, GRAPH)
+    return Set(rows, target, (kernels.products(m, n, k, "fp8", target), kernels.quantisers(m, k, target)), "fp8")
 
 
 def ffma(target: Target, *, batched: bool) -> Set:
@@ -74,7 +76,7 @@ def ffma(target: Target, *, batched: bool) -> Set:
     rows = read(FP32, lambda line: line["op"] == ("matmul" if batched else "linear"))
     m, n, k, batch = rows.axis("M"), rows.axis("K"), rows.axis("N"), rows.axis("batch")
     table = kernels.products(m, n, k, "fp32", target, batch, weights=not batched)
-    return Set(rows, target, (table,), "fp32", BATCHED_S if batched else LINEAR_S, NEUSIGHT)
+    return Set(rows, target, (table,), "fp32", "batched" if batched else "linear")
 
 
 def attention(target: Target, op: str, *, key_bytes: float) -> Set:
@@ -93,16 +95,19 @@ def attention(target: Target, op: str, *, key_bytes: float) -> Set:
         causal=op == "attention_prefill_causal",
         window=rows.axis("window"),
     )
-    return Set(rows, target, (table,), "bf16", 0.0, TRTLLM)
+    return Set(rows, target, (table,), "bf16")
 
 
-def gemm_power(target: Target, *, zeros: bool) -> Set:
-    """bf16 products of 100 us and more on H200 with board power; rows of K = 65536 read weights nobody wrote, hence zeros."""
+SLOWEST_METER_S = 100e-6  # shorter kernels outrun the power meter
+
+
+def gemm_power(target: Target, *, zeros: bool, least_s: float = SLOWEST_METER_S) -> Set:
+    """bf16 products on H200 with board power, of `least_s` and more; rows of K = 65536 read weights nobody wrote, hence zeros."""
     rows = read(
         H200,
-        lambda line: line["op"] == "gemm" and float(line["latency_s"]) >= 100e-6 and ("K=65536" in line["shape"]) == zeros,
+        lambda line: line["op"] == "gemm" and float(line["latency_s"]) >= least_s and ("K=65536" in line["shape"]) == zeros,
     )
-    return Set(rows, target, (kernels.products(*_mnk(rows), "bf16", target),), "bf16", 0.0, VLLM_POWER)
+    return Set(rows, target, (kernels.products(*_mnk(rows), "bf16", target),), "bf16")
 
 
 def vector(target: Target, hardware: str, op: str) -> Set:
@@ -110,7 +115,7 @@ def vector(target: Target, hardware: str, op: str) -> Set:
     rows = read(VECTOR, lambda line: line["hardware"] == hardware and line["op"] == op)
     kind, inputs, parameters = _VECTOR_OPS[op]
     table = kernels.rowwise(kind, rows.axis("rows"), rows.axis("cols"), "fp32", target, inputs, parameters)
-    return Set(rows, target.with_setting("launch", "eager"), (table,), "fp32", VECTOR_S[hardware], NEUSIGHT)
+    return Set(rows, target.with_setting("launch", "eager"), (table,), "fp32", f"neusight-{target.name}" + ("-norm" if op == "layernorm" else ""))
 
 
 def compass(target: Target, op: str) -> Set:
@@ -123,7 +128,7 @@ def compass(target: Target, op: str) -> Set:
         sizes = (rows.axis("n"), np.ones(len(rows))) if op == "gelu" else (rows.axis("rows"), rows.axis("cols"))
         table = kernels.rowwise(kind, *sizes, "fp16", target, inputs, parameters)
         target = target.with_setting("launch", "eager")
-    return Set(rows, target, (table,), "fp16", COMPASS_S[op], COMPASS_TIMING)
+    return Set(rows, target, (table,), "fp16", f"llmcompass-{op}")
 
 
 # The files' names of operators: kind, tensors read, parameters read. `addu` and its like take a Python number.
