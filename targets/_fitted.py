@@ -10,11 +10,11 @@ from edpc.target import Quantity, measured
 _0 = 'fit of 16 constants to 562 rows of 27 layers, of fp32 elementwise, softmax and layer normalisation kernels on A100 PCIe 80 GB and L4 (NeuSight, PyTorch eager); layers of odd hash held out'  # noqa: E501
 _1 = 'fit of 7 constants to 757 rows of 573 layers, of fp32 linear and batched products on H100 (NeuSight, no TF32, PyTorch); layers of odd hash held out'  # noqa: E501
 _2 = 'fit of 4 constants to 23 rows of 19 layers, of fp16 matmuls, softmax, layer normalisation and GELU on A100 SXM (LLMCompass, PyTorch); layers of odd hash held out'  # noqa: E501
-_3 = 'fit of 18 constants to 682 rows of 39 layers, of decode attentions on H100 SXM (aiconfigurator, TensorRT-LLM 1.3.0rc20); layers of odd hash held out'  # noqa: E501
-_4 = '5 % and 95 % quantiles of measured over predicted, 682 rows of 39 layers, of decode attentions on H100 SXM (aiconfigurator, TensorRT-LLM 1.3.0rc20); layers of odd hash held out'  # noqa: E501
+_3 = '5 % and 95 % quantiles of measured over predicted, 682 rows of 39 layers, of decode attentions on H100 SXM (aiconfigurator, TensorRT-LLM 1.3.0rc20); layers of odd hash held out'  # noqa: E501
+_4 = 'fit of 18 constants to 682 rows of 39 layers, of decode attentions on H100 SXM (aiconfigurator, TensorRT-LLM 1.3.0rc20); layers of odd hash held out'  # noqa: E501
 _5 = 'fit of 7 constants to 493 rows of 61 layers, of encoder attentions on H100 SXM (aiconfigurator, TensorRT-LLM 1.3.0rc20); layers of odd hash held out'  # noqa: E501
 _6 = '5 % and 95 % quantiles of measured over predicted, 493 rows of 61 layers, of encoder attentions on H100 SXM (aiconfigurator, TensorRT-LLM 1.3.0rc20); layers of odd hash held out'  # noqa: E501
-_7 = 'fit of 10 constants to 612 rows of 46 layers, of causal attentions on H100 SXM (aiconfigurator, TensorRT-LLM 1.3.0rc20); layers of odd hash held out'  # noqa: E501
+_7 = 'fit of 11 constants to 612 rows of 46 layers, of causal attentions on H100 SXM (aiconfigurator, TensorRT-LLM 1.3.0rc20); layers of odd hash held out'  # noqa: E501
 _8 = '5 % and 95 % quantiles of measured over predicted, 612 rows of 46 layers, of causal attentions on H100 SXM (aiconfigurator, TensorRT-LLM 1.3.0rc20); layers of odd hash held out'  # noqa: E501
 _9 = '5 % and 95 % quantiles of measured over predicted, 757 rows of 573 layers, of fp32 linear and batched products on H100 (NeuSight, no TF32, PyTorch); layers of odd hash held out'  # noqa: E501
 _10 = 'fit of 13 constants to 1,781 rows of 112 layers, of bf16 GEMMs on H100 SXM (aiconfigurator, vLLM 0.24, CUDA graphs); layers of odd hash held out'  # noqa: E501
@@ -42,10 +42,10 @@ FITTED: dict[str, dict[str, Quantity]] = {
         'neusight-l4-norm': measured(1.925e-05, 's', 7.08e-06, 5.232e-05, _0),
     },
     'h100': {
-        'attention.decode.error': measured(1.0, '1', 0.8424, 1.199, _4),
-        'attention.decode.merge': measured(1.261e-05, 's', 1.165e-05, 1.366e-05, _3),
-        'attention.decode.overlap': measured(1.645, '1', 1.59, 1.701, _3),
-        'attention.decode.read_efficiency': measured(0.9068, '1', 0.8952, 0.9185, _3),
+        'attention.decode.error': measured(1.0, '1', 0.8424, 1.199, _3),
+        'attention.decode.merge': measured(1.261e-05, 's', 1.165e-05, 1.366e-05, _4),
+        'attention.decode.overlap': measured(1.645, '1', 1.59, 1.701, _4),
+        'attention.decode.read_efficiency': measured(0.9068, '1', 0.8952, 0.9185, _4),
         'attention.encoder.cta': measured(1.587e-06, 's', 1.496e-06, 1.684e-06, _5),
         'attention.encoder.error': measured(1.0, '1', 0.894, 1.125, _6),
         'attention.encoder.floor': measured(1.024e-05, 's', 1.009e-05, 1.04e-05, _5),
@@ -54,32 +54,33 @@ FITTED: dict[str, dict[str, Quantity]] = {
         'attention.encoder.relayout_bandwidth': measured(2945000000000.0, 'B/s', 2851000000000.0, 3042000000000.0, _5),
         'attention.encoder.softmax': measured(3.212e-07, 's', 3.137e-07, 3.289e-07, _5),
         'attention.encoder.tail': measured(0.2283, '1', 0.186, 0.2802, _5),
-        'attention.mmha.cta': measured(9.084e-09, 's', 8.944e-09, 9.226e-09, _3),
-        'attention.mmha.floor': measured(7.544e-06, 's', 7.411e-06, 7.68e-06, _3),
-        'attention.mmha.key': measured(1.012e-08, 's', 8.975e-09, 1.14e-08, _3),
-        'attention.mmha.loop': measured(3.121e-09, 's', 2.901e-09, 3.359e-09, _3),
-        'attention.mmha.rate': measured(3597000000000.0, '1/s', 3474000000000.0, 3724000000000.0, _3),
-        'attention.mmha.second': measured(5.73e-06, 's', 5.387e-06, 6.095e-06, _3),
-        'attention.prefill.cta': measured(2.624e-06, 's', 2.572e-06, 2.677e-06, _7),
-        'attention.prefill.error': measured(1.0, '1', 0.863, 1.318, _8),
-        'attention.prefill.floor': measured(1.116e-05, 's', 1.094e-05, 1.139e-05, _7),
-        'attention.prefill.rate': measured(1.294, '1', 1.273, 1.316, _7),
-        'attention.prefill.rate8': measured(0.8683, '1', 0.8487, 0.8884, _7),
-        'attention.prefill.relayout_bandwidth': measured(4413000000000.0, 'B/s', 4180000000000.0, 4659000000000.0, _7),
-        'attention.prefill.softmax': measured(1.063e-07, 's', 1.016e-07, 1.113e-07, _7),
-        'attention.prefill.softmax8': measured(1.843, '1', 1.769, 1.922, _7),
-        'attention.prefill.tail': measured(1.048, '1', 1.001, 1.097, _7),
-        'attention.prefill.wide_saving': measured(3.374e-06, 's', 2.957e-06, 3.85e-06, _7),
-        'attention.prefill.window': measured(8.693e-07, 's', 7.962e-07, 9.492e-07, _7),
-        'attention.xqa.cta': measured(2.809e-08, 's', 2.72e-08, 2.901e-08, _3),
-        'attention.xqa.cta8': measured(5.871e-09, 's', 4.646e-09, 7.42e-09, _3),
-        'attention.xqa.floor': measured(9.452e-06, 's', 9.277e-06, 9.629e-06, _3),
-        'attention.xqa.floor8': measured(8.37e-06, 's', 8.196e-06, 8.548e-06, _3),
-        'attention.xqa.key': measured(1.097e-09, 's', 9.251e-10, 1.3e-09, _3),
-        'attention.xqa.rate': measured(32680000000000.0, '1/s', 30970000000000.0, 34490000000000.0, _3),
-        'attention.xqa8.cta': measured(1.017e-08, 's', 9.749e-09, 1.06e-08, _3),
-        'attention.xqa8.floor': measured(5.387e-06, 's', 5.288e-06, 5.488e-06, _3),
-        'attention.xqa8.wide': measured(1.184e-06, 's', 1.018e-06, 1.378e-06, _3),
+        'attention.mmha.cta': measured(9.084e-09, 's', 8.944e-09, 9.226e-09, _4),
+        'attention.mmha.floor': measured(7.544e-06, 's', 7.411e-06, 7.68e-06, _4),
+        'attention.mmha.key': measured(1.012e-08, 's', 8.975e-09, 1.14e-08, _4),
+        'attention.mmha.loop': measured(3.121e-09, 's', 2.901e-09, 3.359e-09, _4),
+        'attention.mmha.rate': measured(3597000000000.0, '1/s', 3474000000000.0, 3724000000000.0, _4),
+        'attention.mmha.second': measured(5.73e-06, 's', 5.387e-06, 6.095e-06, _4),
+        'attention.prefill.cta': measured(2.695e-06, 's', 2.659e-06, 2.731e-06, _7),
+        'attention.prefill.error': measured(1.0, '1', 0.8806, 1.152, _8),
+        'attention.prefill.floor': measured(1.128e-05, 's', 1.112e-05, 1.144e-05, _7),
+        'attention.prefill.rate': measured(1.327, '1', 1.306, 1.348, _7),
+        'attention.prefill.rate8': measured(0.8296, '1', 0.8121, 0.8474, _7),
+        'attention.prefill.relayout_bandwidth': measured(4778000000000.0, 'B/s', 4552000000000.0, 5016000000000.0, _7),
+        'attention.prefill.softmax': measured(1.297e-07, 's', 1.236e-07, 1.362e-07, _7),
+        'attention.prefill.softmax8': measured(1.361, '1', 1.294, 1.432, _7),
+        'attention.prefill.tail': measured(1.122, '1', 1.083, 1.161, _7),
+        'attention.prefill.wide_saving': measured(3.823e-06, 's', 3.421e-06, 4.271e-06, _7),
+        'attention.prefill.widen8': measured(2.472, '1', 2.325, 2.628, _7),
+        'attention.prefill.window': measured(7.774e-07, 's', 7.266e-07, 8.318e-07, _7),
+        'attention.xqa.cta': measured(2.809e-08, 's', 2.72e-08, 2.901e-08, _4),
+        'attention.xqa.cta8': measured(5.871e-09, 's', 4.646e-09, 7.42e-09, _4),
+        'attention.xqa.floor': measured(9.452e-06, 's', 9.277e-06, 9.629e-06, _4),
+        'attention.xqa.floor8': measured(8.37e-06, 's', 8.196e-06, 8.548e-06, _4),
+        'attention.xqa.key': measured(1.097e-09, 's', 9.251e-10, 1.3e-09, _4),
+        'attention.xqa.rate': measured(32680000000000.0, '1/s', 30970000000000.0, 34490000000000.0, _4),
+        'attention.xqa8.cta': measured(1.017e-08, 's', 9.749e-09, 1.06e-08, _4),
+        'attention.xqa8.floor': measured(5.387e-06, 's', 5.288e-06, 5.488e-06, _4),
+        'attention.xqa8.wide': measured(1.184e-06, 's', 1.018e-06, 1.378e-06, _4),
         'ffma.efficiency': measured(0.978, '1', 0.9748, 0.9813, _1),
         'ffma.epilogue_bandwidth': measured(23890000000.0, 'B/s', 23460000000.0, 24330000000.0, _1),
         'ffma.error': measured(1.0, '1', 0.9233, 1.117, _9),

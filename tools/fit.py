@@ -106,7 +106,7 @@ FAMILIES: dict[str, Family] = {
     "prefill": Family(
         "causal attentions on H100 SXM (aiconfigurator, TensorRT-LLM 1.3.0rc20)",
         _attention("attention_prefill_causal", 2.0, 1.0),
-        _named("attention.prefill", "floor rate softmax cta tail relayout_bandwidth wide_saving window rate8 softmax8"),
+        _named("attention.prefill", "floor rate softmax cta tail relayout_bandwidth wide_saving window rate8 softmax8 widen8"),
         "attention.prefill.error",
     ),
     "encoder": Family(

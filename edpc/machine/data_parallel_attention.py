@@ -33,6 +33,7 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
     "attention.prefill.window": ("s", "a tile's extra cost of a sliding window"),
     "attention.prefill.rate8": ("1", "8-bit over 16-bit rate, in halves of the peak ratio"),
     "attention.prefill.softmax8": ("1", "cost of exponentials with 8-bit operands, relative"),
+    "attention.prefill.widen8": ("1", "cost of widening 8-bit keys under a window, relative"),
     "attention.encoder.padded_head": ("1", "time of a head padded to a multiple of 64, relative to a full one"),
     "attention.read_efficiency": ("1", "achieved over peak DRAM bandwidth"),
     "attention.overlap": ("1", "exponent of the overlap of compute and memory"),
@@ -138,17 +139,20 @@ def tiled_times(h: Heads, blocks: Blocks, c: Constants) -> Times:
     """Times of prefill and encoder attention: T = floor + re-layout + overlap(tiles over multiprocessors, bytes)."""
     sms = c["sm.count"]
     narrow = h.element < 2
+    windowed = (h.window > 0) & (h.window < h.keys)
+    eight = narrow & ~windowed  # with a window, 8-bit keys are widened and run as 16-bit ones, at half the rate
 
     def form(name: str) -> Floats:
         return np.where(h.causal, c[f"attention.prefill.{name}"], c[f"attention.encoder.{name}"])
 
     full = 64.0 * np.ceil(h.depth / 64.0)
     padded = np.where(h.depth == full, full, full * np.where(h.causal, 1.0, c["attention.encoder.padded_head"]))
-    depth = np.where(narrow & (h.depth > 128), 2.0 ** np.ceil(np.log2(np.maximum(h.depth, 1.0))), padded)
-    rate = h.rate * form("rate") * np.where(narrow, c["attention.prefill.rate8"], 1.0)
-    exponentials = form("softmax") * np.where(narrow, c["attention.prefill.softmax8"], 1.0)
+    depth = np.where(eight & (h.depth > 128), 2.0 ** np.ceil(np.log2(np.maximum(h.depth, 1.0))), padded)
+    rate = h.rate * form("rate") * np.where(eight, c["attention.prefill.rate8"], np.where(narrow, 0.5, 1.0))
+    exponentials = form("softmax") * np.where(eight, c["attention.prefill.softmax8"], 1.0)
     block = 4.0 * 128.0 * _KEYS * depth / (rate / sms) + exponentials
-    tile = form("cta") + np.where(h.window > 0, c["attention.prefill.window"], 0.0)
+    block = block * np.where(narrow & windowed, c["attention.prefill.widen8"], 1.0)
+    tile = form("cta") + np.where(windowed, c["attention.prefill.window"], 0.0)
     longest = blocks.longest * block + tile
     shared = (blocks.all * block + blocks.tiles * tile) / sms + form("tail") * longest
     relayout = 4.0 * h.depth * (h.heads * h.queries + 2.0 * h.kv_heads * h.keys)
