@@ -44,7 +44,7 @@ NODES = "fit to the fp32 nodes of BERT-large and GPT2-large on H100, eager (NeuS
 STUDY = "fit to {} on H100 SXM (aiconfigurator), an earlier one over all rows"
 # What `python -m tools.fit` fitted; data, rows and split stand in every source.
 OWN = FITTED["h100"]
-POWER = "fit to GEMMs of 100 us and more on H200 SXM with board power, clock coupled in (aiconfigurator)"
+BOARD = FITTED["h200"]  # no H100's board power was measured with kernels: the H200 is the same die
 
 
 def sheet(value: float, unit: str, source: str = SHEET) -> Quantity:
@@ -54,7 +54,13 @@ def sheet(value: float, unit: str, source: str = SHEET) -> Quantity:
 
 # --- units and memories ---------------------------------------------------------------------------------------
 
-BF16 = measured(0.33e-12, "J/FLOP", 0.25e-12, 0.49e-12, "the most that lets bf16 GEMMs on H100 SXM (aiconfigurator) run as fast as they do under the cap")
+BF16 = measured(
+    0.28e-12,
+    "J/FLOP",
+    0.2e-12,
+    0.42e-12,
+    "the most that lets bf16 GEMMs on H100 SXM (aiconfigurator) run as fast as they do under the cap",
+)
 FFMA = "scaled from bf16 by operand width and Horowitz, ISSCC 2014"
 UNITS = (
     Unit(
@@ -99,7 +105,7 @@ UNITS = (
 SRAM = "Jouppi et al., ISCA 2021: SRAM at 7 nm, 32 KB and 1 MB"
 L1 = Quantity(1.06e-12, "J/B", Basis.LITERATURE, SRAM, (0.3e-12, 4e-12))
 L2 = assumed(2.0e-12, "J/B", 0.0, 6e-12, SRAM + "; H200 power readings cannot tell it from arithmetic")
-HBM = Quantity(51.2e-12, "J/B", Basis.MEASURED, POWER + ": 6.4 pJ/bit of random data", (34e-12, 76e-12))
+HBM = BOARD["hbm.read_energy"]
 MEMORIES = (
     Memory(
         "l1", "local", sheet(132 * 262144, "B"), sheet(30.9e12, "B/s", SHEET + ": 128 B per clock and multiprocessor"), L1, L1
@@ -119,7 +125,9 @@ PARAMETERS = {
     "recurrent.step": assumed(2.5e-6, "s", 1e-6, 6e-6, "a grid-wide synchronisation or a kernel in a graph"),
     "gemm.split_bandwidth": assumed(5.5e12, "B/s", 3e12, 9e12, "as the last-level cache"),
     "conv8.overlap": assumed(3.82, "1", 1.9, 6.0, "as 16-bit products; holds within 9 % on MLPerf ResNet-50 int8"),
-    "conv8.error": assumed(1.0, "1", 0.85, 1.15, "no 8-bit convolution was measured; MLPerf ResNet-50 as a whole holds within 9 %"),
+    "conv8.error": assumed(
+        1.0, "1", 0.85, 1.15, "no 8-bit convolution was measured; MLPerf ResNet-50 as a whole holds within 9 %"
+    ),
     "ffma.floor": assumed(1.43e-6, "s", 1e-6, 14e-6, "as 16-bit products; no fp32 product was timed in a graph"),
     "ffma.read_efficiency": assumed(0.866, "1", 0.8, 0.95, "as attention"),
     "ffma.write_efficiency": assumed(0.821, "1", 0.75, 0.9, "as 16-bit products"),
@@ -129,12 +137,14 @@ PARAMETERS = {
     "attention.decode.combine_bandwidth": assumed(1.2e12, "B/s", 0.8e12, 2.0e12, "a second pass over few bytes a thread block"),
     **fitted("vector", NODES, 0.03, stream=(0.919, "1"), broadcast=(0.795, "1"), copy=(0.748, "1"), strided=(0.26, "1")),
     **fitted("vector", NODES, 0.2, floor=(1.5e-6, "s"), norm_floor=(7e-6, "s")),
-    "vector.quantise_floor": assumed(0.86e-6, "s", 0.5e-6, 1.5e-6, "half of what the quantiser and its 8-bit product take at least"),
+    "vector.quantise_floor": assumed(
+        0.86e-6, "s", 0.5e-6, 1.5e-6, "half of what the quantiser and its 8-bit product take at least"
+    ),
     "vector.warm_bandwidth": assumed(5.5e12, "B/s", 3.35e12, 8.8e12, "as warm operands of products and decode attention"),
     "power.cap": Quantity(692, "W", Basis.MEASURED, "NVML average at a limit of 700 W", (688, 700)),
-    **fitted("power", POWER, 0.15, active=(222, "W")),
+    **{key: BOARD[key] for key in ("power.active", "power.zero_arithmetic", "power.error")},
     "power.data_activity": Quantity(1.0, "1", Basis.ASSUMED, "random data"),
-    **fitted("power", POWER + ": rows that stream zeros", 0.2, zero_arithmetic=(0.41, "1"), zero_dram=(1.0, "1")),
+    "power.zero_dram": assumed(1.0, "1", 0.6, 1.0, "zeros toggle no bit on the way from DRAM"),
 }
 
 # --- rules ----------------------------------------------------------------------------------------------------

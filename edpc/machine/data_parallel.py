@@ -15,7 +15,7 @@ import numpy as np
 
 from edpc.machine.compose import compose, dram_bytes, external_bytes, kernel_sum
 from edpc.machine.data_parallel_attention import PARAMETERS as ATTENTION
-from edpc.machine.data_parallel_attention import Blocks, Heads, count_blocks, decode_times, tiled_times
+from edpc.machine.data_parallel_attention import Blocks, Heads, count_blocks, decode_times, heads_of, tiled_times
 from edpc.machine.data_parallel_error import PARAMETERS as ERRORS
 from edpc.machine.data_parallel_error import latency_error
 from edpc.machine.data_parallel_gemm import PARAMETERS as GEMM
@@ -34,7 +34,7 @@ from edpc.machine.data_parallel_gemm import (
 from edpc.machine.data_parallel_power import PARAMETERS as POWER
 from edpc.machine.data_parallel_power import clock_fraction, exposed_launches
 from edpc.machine.data_parallel_vector import PARAMETERS as VECTOR
-from edpc.machine.data_parallel_vector import Patterns, patterns, vector_times
+from edpc.machine.data_parallel_vector import QUANTISE, ROWWISE, Patterns, patterns, vector_times
 from edpc.machine.model import Constants, CostModel, register, spread
 from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of, utilization
 from edpc.machine.table import CostColumns, Flags, Floats, Ints, KernelTable, Names
@@ -131,7 +131,7 @@ class DataParallel(CostModel):
                 best = chosen(_some(products, at))
                 tiles.m[at], tiles.n[at], tiles.split[at] = best.m, best.n, best.split
         fused, first = np.unique(kernel[form == _ATTENTION], return_index=True)
-        heads = _heads(table, products, np.flatnonzero(form == _ATTENTION)[first], fused)
+        heads = heads_of(table, products, np.flatnonzero(form == _ATTENTION)[first], fused)
         blocks = count_blocks(heads)
         calls = np.ones(len(table.group), bool)
         calls[kernel[form != _DIRECT]] = False
@@ -162,7 +162,7 @@ class DataParallel(CostModel):
         latency = compose(table, compute, bodies.memory, launched, bodies.q, use_of_lanes, external_bytes(table))
         active = c["power.active"] * occupancy * phi * latency.total
         # Where a kernel takes longer than predicted it does so at the predicted power.
-        error = latency_error(_families(table, plan), c)
+        error = latency_error(_families(table, plan), latency.total, c)
         priced = error * c["power.error"]
         body = error * latency.total
         waiting = exposed_launches(body, table.launches, c["launch.eager"]) if eager else np.zeros_like(body)
@@ -209,6 +209,8 @@ def _forms(table: KernelTable, served: Names, kernel: Ints) -> Names:
 def _families(table: KernelTable, plan: Plan) -> Names:
     """Every kernel's family, as model errors name it."""
     found: Names = np.full(len(table.group), "vector", dtype="U32")
+    found[plan.patterns.kernels[np.isin(plan.patterns.pattern, ROWWISE)]] = "rowwise"
+    found[plan.patterns.kernels[plan.patterns.pattern == QUANTISE]] = "gemm8"
     at = np.flatnonzero(plan.main >= 0)
     found[at] = np.array([_FAMILY[str(form)] for form in plan.form[plan.main[at]]], "U32") if len(at) else found[at]
     causal, decode = plan.heads.causal, plan.heads.decode
@@ -223,34 +225,6 @@ def _moved(table: KernelTable) -> dict[str, Floats]:
 
 def _some(p: Products, at: Ints) -> Products:
     return Products(*(getattr(p, name)[..., at] for name in Products.__slots__))
-
-
-def _heads(table: KernelTable, p: Products, first: Ints, kernels: Ints) -> Heads:
-    """Attentions from their first product, queries by keys.
-
-    Where the graph repeats shared key heads instead of folding queries, the bytes that keys and values really have tell how
-    many query heads share one.
-    """
-    group = np.maximum(table.query_group[kernels], 1.0)
-    heads, queries = p.batch[first] * group, p.m[first] / group
-    keys, depth, size = p.n[first], p.k[first], p.element[first]
-    read = p.dram[first] + p.warm[first] - heads * queries * depth * size
-    repeated = np.where(read > 0, 2.0 * heads * keys * depth * size / np.maximum(read, 1.0), 1.0)
-    shared = np.where(group > 1, group, np.clip(np.round(repeated), 1.0, heads))
-    return Heads(
-        heads=heads,
-        kv_heads=np.maximum(np.round(heads / shared), 1.0),
-        queries=queries,
-        keys=keys,
-        depth=depth,
-        causal=table.causal[kernels],
-        window=table.window[kernels],
-        element=size,
-        rate=p.rate[first],
-        dram=p.dram[first],
-        warm=p.warm[first],
-        write=p.write[first],
-    )
 
 
 def _touched(table: KernelTable, plan: Plan) -> KernelTable:

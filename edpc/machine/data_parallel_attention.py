@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edpc.machine.compose import overlap
-from edpc.machine.data_parallel_gemm import Times
+from edpc.machine.data_parallel_gemm import Products, Times
 from edpc.machine.model import Constants
-from edpc.machine.table import Flags, Floats
+from edpc.machine.table import Flags, Floats, Ints, KernelTable
 
 _TILED = {
     "floor": ("s", "shortest time beyond the launch, with the kernels that prepare the operands"),
@@ -97,6 +97,40 @@ class Heads:
         return one
 
 
+def heads_of(table: KernelTable, p: Products, first: Ints, kernels: Ints) -> Heads:
+    """Attentions from their first product, queries by keys.
+
+    Where the graph repeats shared key heads instead of folding queries, the bytes that keys and values really have tell how
+    many query heads share one.
+
+    Args:
+        table: the columns.
+        p: all contractions.
+        first: rows of the attentions' first products.
+        kernels: rows of the attentions.
+    """
+    group = np.maximum(table.query_group[kernels], 1.0)
+    heads, queries = p.batch[first] * group, p.m[first] / group
+    keys, depth, size = p.n[first], p.k[first], p.element[first]
+    read = p.dram[first] + p.warm[first] - heads * queries * depth * size
+    repeated = np.where(read > 0, 2.0 * heads * keys * depth * size / np.maximum(read, 1.0), 1.0)
+    shared = np.where(group > 1, group, np.clip(np.round(repeated), 1.0, heads))
+    return Heads(
+        heads=heads,
+        kv_heads=np.maximum(np.round(heads / shared), 1.0),
+        queries=queries,
+        keys=keys,
+        depth=depth,
+        causal=table.causal[kernels],
+        window=table.window[kernels],
+        element=size,
+        rate=p.rate[first],
+        dram=p.dram[first],
+        warm=p.warm[first],
+        write=p.write[first],
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Blocks:
     """What tiles touch.
@@ -170,7 +204,7 @@ def tiled_times(h: Heads, blocks: Blocks, c: Constants) -> Times:
 
 
 def decode_times(h: Heads, c: Constants) -> Times:
-    """Times of decode attention: T = floor + overlap of the walk along keys, thread blocks beyond the first wave, and cache reads.
+    """Times of decode attention: T = floor + overlap of the walk along keys, thread blocks beyond one wave, and cache reads.
 
     A multiprocessor holds two blocks of `mmha` and of `xqa8` (one where query heads times depth outgrow its memory), one of `xqa`
     with a 16-bit cache, four with an 8-bit one; further blocks wait.

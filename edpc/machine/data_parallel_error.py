@@ -11,13 +11,15 @@ from edpc.machine.table import Floats, Names
 
 FAMILIES: Mapping[str, str] = {
     "gemm": "16-bit and TF32 products",
-    "gemm8": "8-bit products",
+    "gemm.long": "16-bit and TF32 products of 100 us and more",
+    "gemm8": "8-bit products and their quantisers",
     "conv8": "8-bit convolutions",
     "ffma": "fp32 products on the vector lanes",
     "attention.prefill": "causal attention",
     "attention.encoder": "attention without a mask",
     "attention.decode": "attention of one query against a cache",
     "vector": "kernels without products",
+    "rowwise": "softmax and normalisation",
 }
 PARAMETERS: Mapping[str, tuple[str, str]] = {
     **{f"{name}.error": ("1", f"measured over predicted latency of {what}") for name, what in FAMILIES.items()},
@@ -25,14 +27,18 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def latency_error(family: Names, c: Constants) -> Floats:
+_LONG_S = 100e-6
+
+
+def latency_error(family: Names, latency: Floats, c: Constants) -> Floats:
     """The factor on every kernel's latency, shape (..., g).
 
     Args:
         family: a key of `FAMILIES` for every kernel, shape (g,).
+        latency: s, shape (..., g).
         c: constants; an error may differ by kernel, (variants, g).
     """
-    found = np.ones(len(family))
+    found = np.ones_like(latency)
     for name in FAMILIES:
         found = np.where(family == name, c[f"{name}.error"], found)
-    return found
+    return np.where((family == "gemm") & (latency >= _LONG_S), c["gemm.long.error"], found)

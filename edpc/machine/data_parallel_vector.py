@@ -24,6 +24,7 @@ from edpc.operators import Family
 
 # Patterns by number: the order of `_EFFICIENCY`.
 STREAM, BROADCAST, COPY, STRIDED, SOFTMAX, SOFTMAX_LONG, NORM, QUANTISE = range(8)
+ROWWISE = (SOFTMAX, SOFTMAX_LONG, NORM)
 _EFFICIENCY = ("stream", "broadcast", "copy", "strided", "softmax", "softmax_long", "norm", "quantise")
 
 PARAMETERS: Mapping[str, tuple[str, str]] = {

@@ -71,5 +71,3 @@ def gpu(name: str, summary: str, sheet: Sheet, own: Mapping[str, Quantity]) -> T
 def _scaled(quantity: Quantity, by: float) -> Quantity:
     low, high = quantity.range or (quantity.value, quantity.value)
     return replace(quantity, value=quantity.value * by, range=(low * by, high * by), source=quantity.source + ", by clock")
-
-

@@ -18,6 +18,7 @@ from edpc.machine.uncertainty import kernel_draws
 from edpc.operators import KINDS, work
 from edpc.target import Target
 
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What kernels are predicted to take and use, static energy included, shape (n,); and the same for draws, (draws, n)."""
@@ -34,8 +35,10 @@ def predict(table: KernelTable, target: Target) -> Prediction:
     An eager framework's launches do not queue up here: every kernel is timed by itself, with the launch of a graph.
     """
     model = model_of(target)
-    exact = target.with_quantity("launch.eager", 0.0, "every kernel is timed by itself")
-    drawn_j, drawn_s = kernel_draws(model, table, exact, model.plan(table, target))
+    plan = model.plan(table, target)
+    if target.setting("launch") == "eager":
+        target = target.with_quantity("launch.eager", 0.0, "every kernel is timed by itself")
+    drawn_j, drawn_s = kernel_draws(model, table, target, plan)
     return Prediction(*latency_and_energy(table, target), drawn_s, drawn_j)
 
 

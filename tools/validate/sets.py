@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edpc.machine.table import Floats, KernelTable
+from edpc.machine.table import Flags, Floats, KernelTable
 from edpc.machine.uncertainty import some_kernels
 from edpc.target import Target
 from targets._fitted import FITTED
@@ -42,6 +42,7 @@ class Set:
         rows: what was measured. target: on what.
         tables: kernels that one measurement times, one after another: one table for each, n kernels.
         precision: of the arithmetic that the roofline counts.
+        errors: the model errors of the tables' kernels, by name; none where the rows say nothing of it.
         setup: how it was timed, a key of `ADDED_S`.
     """
 
@@ -49,11 +50,12 @@ class Set:
     target: Target
     tables: tuple[KernelTable, ...]
     precision: str
+    errors: tuple[str, ...]
     setup: str = "graph"
 
-    def part(self, *, held_out: bool) -> Set:
-        """The rows that are held out, or those that are not."""
-        at = np.flatnonzero(self.rows.held_out == held_out)
+    def part(self, flags: Flags) -> Set:
+        """The rows where the flags hold."""
+        at = np.flatnonzero(flags)
         return replace(self, rows=self.rows.at(at), tables=tuple(some_kernels(table, at) for table in self.tables))
 
 
@@ -61,14 +63,14 @@ def gemm16(target: Target) -> Set:
     """bf16 products of a serving stack on H100."""
     rows = read(GEMM, lambda line: line["precision"] == "bfloat16")
     table = kernels.products(*_mnk(rows), "bf16", target)
-    return Set(rows, target, (table,), "bf16")
+    return Set(rows, target, (table,), "bf16", ("gemm", "gemm.long"))
 
 
 def gemm8(target: Target) -> Set:
     """fp8 products of a serving stack on H100, with the quantiser of their activations."""
     rows = read(GEMM, lambda line: line["precision"] == "fp8")
     m, n, k = _mnk(rows)
-    return Set(rows, target, (kernels.products(m, n, k, "fp8", target), kernels.quantisers(m, k, target)), "fp8")
+    return Set(rows, target, (kernels.products(m, n, k, "fp8", target), kernels.quantisers(m, k, target)), "fp8", ("gemm8",))
 
 
 def ffma(target: Target, *, batched: bool) -> Set:
@@ -76,7 +78,7 @@ def ffma(target: Target, *, batched: bool) -> Set:
     rows = read(FP32, lambda line: line["op"] == ("matmul" if batched else "linear"))
     m, n, k, batch = rows.axis("M"), rows.axis("K"), rows.axis("N"), rows.axis("batch")
     table = kernels.products(m, n, k, "fp32", target, batch, weights=not batched)
-    return Set(rows, target, (table,), "fp32", "batched" if batched else "linear")
+    return Set(rows, target, (table,), "fp32", ("ffma",), "batched" if batched else "linear")
 
 
 def attention(target: Target, op: str, *, key_bytes: float) -> Set:
@@ -95,7 +97,7 @@ def attention(target: Target, op: str, *, key_bytes: float) -> Set:
         causal=op == "attention_prefill_causal",
         window=rows.axis("window"),
     )
-    return Set(rows, target, (table,), "bf16")
+    return Set(rows, target, (table,), "bf16", (f"attention.{op.split('_')[1]}",))
 
 
 SLOWEST_METER_S = 100e-6  # shorter kernels outrun the power meter
@@ -107,7 +109,7 @@ def gemm_power(target: Target, *, zeros: bool, least_s: float = SLOWEST_METER_S)
         H200,
         lambda line: line["op"] == "gemm" and float(line["latency_s"]) >= least_s and ("K=65536" in line["shape"]) == zeros,
     )
-    return Set(rows, target, (kernels.products(*_mnk(rows), "bf16", target),), "bf16")
+    return Set(rows, target, (kernels.products(*_mnk(rows), "bf16", target),), "bf16", () if zeros else ("gemm", "gemm.long"))
 
 
 def vector(target: Target, hardware: str, op: str) -> Set:
@@ -115,7 +117,9 @@ def vector(target: Target, hardware: str, op: str) -> Set:
     rows = read(VECTOR, lambda line: line["hardware"] == hardware and line["op"] == op)
     kind, inputs, parameters = _VECTOR_OPS[op]
     table = kernels.rowwise(kind, rows.axis("rows"), rows.axis("cols"), "fp32", target, inputs, parameters)
-    return Set(rows, target.with_setting("launch", "eager"), (table,), "fp32", f"neusight-{target.name}" + ("-norm" if op == "layernorm" else ""))
+    row = op in ("softmax", "layernorm")
+    setup = f"neusight-{target.name}" + ("-norm" if op == "layernorm" else "")
+    return Set(rows, target.with_setting("launch", "eager"), (table,), "fp32", ("rowwise" if row else "vector",), setup)
 
 
 def compass(target: Target, op: str) -> Set:
@@ -128,7 +132,7 @@ def compass(target: Target, op: str) -> Set:
         sizes = (rows.axis("n"), np.ones(len(rows))) if op == "gelu" else (rows.axis("rows"), rows.axis("cols"))
         table = kernels.rowwise(kind, *sizes, "fp16", target, inputs, parameters)
         target = target.with_setting("launch", "eager")
-    return Set(rows, target, (table,), "fp16", f"llmcompass-{op}")
+    return Set(rows, target, (table,), "fp16", (), f"llmcompass-{op}")
 
 
 # The files' names of operators: kind, tensors read, parameters read. `addu` and its like take a Python number.

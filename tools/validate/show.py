@@ -44,7 +44,7 @@ def markdown(found: Iterable[tuple[Row, Score]]) -> str:
             f"{s.trivial.mean:.1f} %",
             f"{s.line.mean:.1f} %",
             row.published or "-",
-            f"{s.coverage:.0f} %",
+            f"{s.coverage:.0f} %" if row.covered else "-",
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -66,6 +66,7 @@ def records(found: Iterable[tuple[Row, Score]]) -> list[dict[str, object]]:
             "fit_rows": s.fit_rows,
             "held_out_rows": s.rows,
             "coverage": s.coverage,
+            "intervals_judged": row.covered,
             "trivial": row.trivial,
             "published": row.published,
             "met": row.met(s.ours),
