@@ -61,7 +61,7 @@ FAMILIES: dict[str, Family] = {
         lambda: [sets.gemm16(H100)],
         (
             *_named("gemm", "floor efficiency sm_bandwidth step prologue epilogue_bandwidth read_efficiency sm_dram_bandwidth"),
-            *_named("gemm", "write_efficiency ramp overlap split"),
+            *_named("gemm", "write_efficiency overlap split"),
             "l2.bandwidth",
         ),
         SHARES | {"gemm.efficiency": 1.0, "gemm.overlap": 8.0},

@@ -28,7 +28,6 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
     "gemm.read_efficiency": ("1", "achieved over peak DRAM bandwidth of operand reads"),
     "gemm.sm_dram_bandwidth": ("B/s", "DRAM bandwidth that one multiprocessor can draw"),
     "gemm.write_efficiency": ("1", "achieved over peak DRAM bandwidth of result writes"),
-    "gemm.ramp": ("s", "latency until the memory pipeline is full"),
     "gemm.overlap": ("1", "exponent of the overlap of compute and memory"),
     "gemm.split": ("s", "cost of the second pass that adds split-K partial sums"),
     "gemm.split_bandwidth": ("B/s", "rate at which partial sums are written and added"),
@@ -126,7 +125,7 @@ def library_times(p: Products, tiles: Tiles, c: Constants) -> Times:
     drawn = _soft_minimum(c["dram.bandwidth"] * c["gemm.read_efficiency"], active * c["gemm.sm_dram_bandwidth"])
     near = np.minimum(c["llc.bandwidth"], active * c["gemm.sm_bandwidth"])
     write = p.write / (c["dram.bandwidth"] * c["gemm.write_efficiency"])
-    memory = p.dram / drawn + p.warm / near + write + c["gemm.ramp"]
+    memory = p.dram / drawn + p.warm / near + write
     second = c["gemm.split"] + 8.0 * p.batch * p.m * p.n * tiles.split / c["gemm.split_bandwidth"]
     return Times(
         compute=compute,
