@@ -233,7 +233,9 @@ def test_a_streaming_kernel_by_hand() -> None:
 def test_softmax_transposes_and_eager_broadcasts_have_their_own_rates() -> None:
     rows = pointwise("softmax", 65536, 1024, axis=-1)
     # 16-fold below the row length that no longer fits, so a row is read once
-    assert latency(rows) == pytest.approx(2 * 65536 * 4096 / (3.35e12 * C["vector.stream"] * C["vector.softmax"]) + 2.45e-6, rel=1e-4)
+    assert latency(rows) == pytest.approx(
+        2 * 65536 * 4096 / (3.35e12 * C["vector.stream"] * C["vector.softmax"]) + 2.45e-6, rel=1e-4
+    )
     kept = latency(pointwise("transpose", 64, 1024, 1024, out=(1024, 64, 1024), perm=(1, 0, 2)))
     moved = latency(pointwise("transpose", 64, 1024, 1024, out=(64, 1024, 1024), perm=(0, 2, 1)))
     assert moved > 2.5 * kept

@@ -51,13 +51,13 @@ def exchanged(target: Target, names: Sequence[str], values: Sequence[float]) -> 
 
 @dataclass(frozen=True)
 class Seen:
-    """Rows of a set under trial values: s and W measured and predicted, and s of what its kernels take, shape (n,)."""
+    """Rows of a set under trial values: s and W measured and predicted, and s of what each kernel takes, shape (n,) each."""
 
     latency_s: Floats
     power_w: Floats
     predicted_s: Floats
     predicted_w: Floats
-    kernels_s: Floats
+    kernels_s: list[Floats]
 
 
 def seen_under(family: Family, measured: Sequence[Set], values: Sequence[float]) -> list[Seen]:
@@ -69,7 +69,7 @@ def seen_under(family: Family, measured: Sequence[Set], values: Sequence[float])
         found = [latency_and_energy(table, machine) for table in s.tables]
         latency = np.sum([t for t, _ in found], axis=0) + added[s.setup]
         power = np.sum([e for _, e in found], axis=0) / latency
-        made.append(Seen(s.rows.latency_s, s.rows.power_w, latency, power, latency - added[s.setup]))
+        made.append(Seen(s.rows.latency_s, s.rows.power_w, latency, power, [t for t, _ in found]))
     return made
 
 
@@ -82,17 +82,24 @@ def residuals(family: Family, measured: Sequence[Set], values: Sequence[float]) 
 
 
 def errors(family: Family, measured: Sequence[Set], values: Sequence[float]) -> dict[str, Floats]:
-    """By name of the model error: what kernels came to over their predictions, less what timing adds."""
+    """By name of the model error: what kernels came to over their predictions, less what timing adds.
+
+    Where a measurement times several kernels that err independently, each errs by more than their sum.
+    """
     found: dict[str, list[Floats]] = {}
     for s, f in zip(measured, seen_under(family, measured, values), strict=True):
-        ratio = np.maximum((f.latency_s - f.predicted_s + f.kernels_s) / f.kernels_s, 0.05)
-        long = f.kernels_s >= LONG_S
+        together = np.sum(f.kernels_s, axis=0)
+        ratio = np.maximum((f.latency_s - f.predicted_s + together) / together, 0.05)
+        ratio = ratio ** (together / np.sqrt(np.sum(np.square(f.kernels_s), axis=0)))
+        long = together >= LONG_S
         for name in s.errors:
             found.setdefault(name, []).append(
                 ratio[long] if name.endswith("long") else ratio[~long] if len(s.errors) > 1 else ratio
             )
         if family.power and s.errors:
-            found.setdefault("power", []).append(f.power_w / f.predicted_w)
+            capped = f.predicted_w >= 0.995 * s.target.constants()["power.cap"]
+            for name, own in (("power", ~capped), ("power.capped", capped)):
+                found.setdefault(name, []).append((f.power_w / f.predicted_w)[own])
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
@@ -155,14 +162,14 @@ class Fit:
     errors: dict[str, Floats]
 
 
-def fit(family: Family, left_out: Callable[[Rows], Flags] = SPLITS["layers"]) -> Fit:
-    """The constants of least robust squares on the rows that are not left out."""
+def fit(family: Family, left_out: Callable[[Rows], Flags] = SPLITS["layers"], folds: int = _FOLDS) -> Fit:
+    """The constants of least robust squares on the rows that are not left out; model errors where there are folds."""
     whole = family.sets()
     seen, apart = (_parts(whole, [left_out(s.rows) == held for s in whole]) for held in (False, True))
     first = present(family, whole)
     values, half = best(family, seen, first, _EVALUATIONS)
     parts: dict[str, list[Floats]] = {}
-    for fold in range(_FOLDS):
+    for fold in range(folds):
         those, others = (_parts(seen, [(_fold(s.rows) == fold) == there for s in seen]) for there in (True, False))
         again, _ = best(family, others, values, _EVALUATIONS // 3)
         for name, ratio in errors(family, those, again).items():
@@ -230,7 +237,15 @@ from edpc.target import Quantity, measured
 
 def write(new: Mapping[str, Mapping[str, Quantity]]) -> None:
     """Keeps fitted constants beside those of earlier fits."""
-    kept = {machine: {**FITTED.get(machine, {}), **new.get(machine, {})} for machine in sorted({*FITTED, *new})}
+    known = {name.rpartition("/")[2] for family in FAMILIES.values() for name in family.constants}
+    kept = {
+        machine: {
+            key: quantity
+            for key, quantity in {**FITTED.get(machine, {}), **new.get(machine, {})}.items()
+            if key in known or key.endswith(".error")
+        }
+        for machine in sorted({*FITTED, *new})
+    }
     sources = list(dict.fromkeys(q.source for machine in kept.values() for q in machine.values()))
     lines = [f"_{number} = {source!r}" for number, source in enumerate(sources)]
     lines = [line + "  # noqa: E501" if len(line) > 130 else line for line in lines]
@@ -261,7 +276,7 @@ def main(arguments: Sequence[str]) -> int:
         return max(subprocess.run([sys.executable, "-m", "tools.fit", f, *options], check=False).returncode for f in families)
     (name,) = families
     family, began = FAMILIES[name], time.monotonic()
-    found = fit(family, left_out=SPLITS[given.split])
+    found = fit(family, SPLITS[given.split], _FOLDS if given.split == "layers" else 0)
     print(f"{name}: {len(found.seen):,} rows fitted in {time.monotonic() - began:.0f} s")
     for key, was, value, (low, high) in zip(family.constants, found.first, found.values, found.ranges, strict=True):
         print(f"  {key:40} {value:12.5g}  {low:10.4g} .. {high:10.4g}   was {was:.5g}")

@@ -107,7 +107,7 @@ FAMILIES: dict[str, Family] = {
         "fp32 elementwise, softmax and layer normalisation kernels on A100 PCIe 80 GB and L4 (NeuSight, PyTorch eager)",
         _vectors,
         (
-            *_named("vector", "norm_start norm_step softmax_start softmax_step softmax_tail row_overlap resident"),
+            *_named("vector", "norm_step softmax_start softmax_step softmax_tail row_overlap resident"),
             *_named("vector", "softmax softmax_long norm"),
             *(f"{machine.name}/vector.stream" for machine in MACHINES.values()),
             *(f"added/neusight-{machine.name}{what}" for machine in MACHINES.values() for what in ("", "-norm")),

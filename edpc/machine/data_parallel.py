@@ -163,7 +163,7 @@ class DataParallel(CostModel):
         active = c["power.active"] * occupancy * phi * latency.total
         # Where a kernel takes longer than predicted it does so at the predicted power.
         error = latency_error(_families(table, plan), latency.total, c)
-        priced = error * c["power.error"]
+        priced = error * np.where(phi < 1.0, c["power.capped.error"], c["power.error"])
         body = error * latency.total
         waiting = exposed_launches(body, table.launches, c["launch.eager"]) if eager else np.zeros_like(body)
         busy = latency.compute_s + latency.memory_s + latency.overhead_s

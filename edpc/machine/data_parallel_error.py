@@ -23,7 +23,8 @@ FAMILIES: Mapping[str, str] = {
 }
 PARAMETERS: Mapping[str, tuple[str, str]] = {
     **{f"{name}.error": ("1", f"measured over predicted latency of {what}") for name, what in FAMILIES.items()},
-    "power.error": ("1", "measured over predicted board power"),
+    "power.error": ("1", "measured over predicted board power below the cap"),
+    "power.capped.error": ("1", "the same of kernels that the cap holds down"),
 }
 
 

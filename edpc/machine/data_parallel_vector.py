@@ -33,8 +33,7 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
     "vector.warm_bandwidth": ("B/s", "bandwidth of operands that are still in the last-level cache"),
     "vector.floor": ("s", "shortest time of a kernel beyond its launch"),
     "vector.norm_floor": ("s", "the same for the framework's normalisation kernel"),
-    "vector.norm_start": ("s", "start and end of a row of the framework's normalisation"),
-    "vector.norm_step": ("s", "a step of 16 B a thread along it"),
+    "vector.norm_step": ("s", "a step of 16 B a thread along a row of the framework's normalisation"),
     "vector.softmax_start": ("s", "start and end of a row of the framework's softmax"),
     "vector.softmax_step": ("s", "a step of 16 B a thread along it"),
     "vector.softmax_tail": ("s", "a step of one element a thread, for what is left of a row"),
@@ -155,7 +154,7 @@ def vector_times(
     dram, warm, write = (by_kernel[name][p.kernels] for name in ("dram", "warm", "write"))
     memory = (dram * p.passes + write) / (c["dram.bandwidth"] * efficiency) + warm * p.passes / c["vector.warm_bandwidth"]
     norm, quantise = p.pattern == NORM, p.pattern == QUANTISE
-    each = np.where(norm, c["vector.norm_start"], c["vector.softmax_start"])
+    each = np.where(norm, 0.0, c["vector.softmax_start"])
     each = each + p.steps * np.where(norm, c["vector.norm_step"], c["vector.softmax_step"]) + p.tails * c["vector.softmax_tail"]
     walk = np.where(p.blocks > 0, p.rows / (c["sm.count"] * np.maximum(p.blocks, 1.0)) * each, 0.0)
     rows = np.where(quantise, p.rows * c["vector.quantise_row"], walk)

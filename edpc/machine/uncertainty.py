@@ -214,6 +214,6 @@ def _in_parts(
 def _interval(draws: Floats, nominal: float) -> tuple[float, float]:
     """The middle 90 % of draws relative to the nominal value, widened to it where it lies outside."""
     ascending = np.sort(draws)
-    # As `numpy.quantile`, which would import masked arrays for it.
-    low, high = np.interp(np.array([0.05, 0.95]) * (len(draws) - 1), np.arange(len(draws)), ascending)
+    # Draws are the middles of slices of probability. (`numpy.quantile` would import masked arrays for it.)
+    low, high = np.interp(np.array([0.05, 0.95]) * len(draws) - 0.5, np.arange(len(draws)), ascending)
     return min(float(low), 1.0) * nominal, max(float(high), 1.0) * nominal

@@ -62,7 +62,7 @@ def _case(sets: tuple[Set, ...], figures: Callable[[Set, Prediction], tuple[Floa
     held, columns = [], []
     for s in sets:
         measured, predicted, trivial, drawn = figures(s, prediction(s))
-        low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
+        low, high = np.quantile(drawn, [0.05, 0.95], axis=0, method="hazen")
         held.append(s.rows.held_out)
         columns.append((measured, predicted, trivial, np.minimum(low, predicted), np.maximum(high, predicted)))
     return Case(np.concatenate(held), *(np.concatenate(column) for column in zip(*columns, strict=True)))
