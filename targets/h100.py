@@ -149,7 +149,9 @@ PARAMETERS = {
     ),
     "vector.warm_bandwidth": assumed(5.5e12, "B/s", 3.35e12, 8.8e12, "as warm operands of products and decode attention"),
     "power.cap": Quantity(692, "W", Basis.MEASURED, "NVML average at a limit of 700 W", (688, 700)),
-    **{key: BOARD[key] for key in ("power.active", "power.zero_arithmetic", "power.error", "power.capped.error")},
+    **{
+        key: BOARD[key] for key in ("power.active", "power.voltage", "power.zero_arithmetic", "power.error", "power.capped.error")
+    },
     "power.data_activity": Quantity(1.0, "1", Basis.ASSUMED, "random data"),
     "power.zero_dram": assumed(1.0, "1", 0.6, 1.0, "zeros toggle no bit on the way from DRAM"),
 }

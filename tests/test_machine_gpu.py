@@ -269,12 +269,19 @@ def test_the_activation_quantiser_by_hand() -> None:
 
 
 def test_the_clock_yields_until_the_board_is_at_its_cap() -> None:
-    c = {"static_power": 100.0, "power.active": 200.0, "power.cap": 700.0}
+    c = {"static_power": 100.0, "power.active": 200.0, "power.cap": 700.0, "power.voltage": 0.0}
     one = np.ones(3)
     # events of 0, 0.4 and 0.8 J in a kernel of 1 s that only computes: 300, 700 and 1100 W at full clock.
     # At phi, T = 1 / phi: 100 + 200 phi + E phi <= 700, so phi = 600 / (200 + 800) = 0.6 for the third.
-    phi = clock_fraction(one, 0 * one, 0 * one, np.inf * one, one, np.array([0.0, 400.0, 800.0]), c)
+    events = np.array([0.0, 400.0, 800.0])
+    phi = clock_fraction(one, 0 * one, 0 * one, np.inf * one, one, events, 0 * one, c)
     assert phi == pytest.approx([1.0, 1.0, 0.6], rel=1e-6)
+    # where voltage follows: 100 + (200 + 800) phi^2 <= 700, bytes cost what they cost: 100 + 200 phi^2 + 800 phi <= 700
+    c["power.voltage"] = 1.0
+    phi = clock_fraction(one, 0 * one, 0 * one, np.inf * one, one, events, 0 * one, c)
+    assert phi[2] == pytest.approx(0.6**0.5, rel=1e-6)
+    phi = clock_fraction(one, 0 * one, 0 * one, np.inf * one, one, 0 * one, events, c)
+    assert phi[2] == pytest.approx(7**0.5 - 2, rel=1e-6)
 
 
 def test_random_data_throttles_a_large_product_and_zeros_do_not() -> None:

@@ -125,9 +125,9 @@ FAMILIES: dict[str, Family] = {
         lambda: [sets.gemm_power(H200, zeros=False), *[sets.gemm_power(ZEROS, zeros=True)] * 3],
         (
             *_named("gemm", "read_efficiency efficiency"),
-            *("matrix.bf16.energy", "hbm.read_energy", "power.active", "power.zero_arithmetic"),
+            *("matrix.bf16.energy", "hbm.read_energy", "power.active", "power.voltage", "power.zero_arithmetic"),
         ),
-        SHARES | {"gemm.efficiency": 1.0},
+        SHARES | {"gemm.efficiency": 1.0, "power.voltage": 3.0},
         power=True,
     ),
     "h200-short": Family(

@@ -154,13 +154,14 @@ class DataParallel(CostModel):
 
         energy = _energies(table, target, c, plan, bodies)
         occupancy = np.minimum(bodies.blocks / sms, 1.0) * (table.launches > 0)
-        events = kernel_sum(table, sum(energy, start=np.zeros(1)))
-        phi = clock_fraction(bodies.compute, bodies.memory, launched, bodies.q, occupancy, events, c)
+        sums = kernel_sum(table, energy[0]), kernel_sum(table, energy[1] + energy[2])
+        phi = clock_fraction(bodies.compute, bodies.memory, launched, bodies.q, occupancy, *sums, c)
 
         compute = bodies.compute / phi
         use_of_lanes = _operator_seconds(table, target, c)
         latency = compose(table, compute, bodies.memory, launched, bodies.q, use_of_lanes, external_bytes(table))
-        active = c["power.active"] * occupancy * phi * latency.total
+        voltage = phi ** c["power.voltage"]
+        active = c["power.active"] * occupancy * phi * voltage * latency.total
         # Where a kernel takes longer than predicted it does so at the predicted power.
         error = latency_error(_families(table, plan), latency.total, c)
         priced = error * np.where(phi < 1.0, c["power.capped.error"], c["power.error"])
@@ -174,7 +175,7 @@ class DataParallel(CostModel):
             compute_s=slower * latency.compute_s,
             memory_s=slower * latency.memory_s,
             overhead_s=overhead_s,
-            compute_j=dearer * energy[0],
+            compute_j=dearer * voltage[..., table.kernel] * energy[0],
             on_chip_j=dearer * energy[1],
             dram_j=dearer * energy[2],
             overhead_j=spread(priced * active, busy, table.kernel),
