@@ -165,52 +165,66 @@ LOOP = ELEMENTWISE | REDUCTION | NORMALIZATION | SOFTMAX
 INDEXED = frozenset({"transpose", "slice", "concat", "split", "pad", "expand", "tile", "gather"})
 STORED = frozenset({"bias", "batch_norm", "add", "mul", "cast", "clip"}) | ACTIVATION
 QUANTISED = frozenset({"quantize", "dequantize"})
+COMPILED, EAGER = ("launch", "graph"), ("launch", "eager")
+NARROW, CALL, STRIDED = Guard("bits-at-most", 16), Guard("one-call"), Guard("matrix-strides")
+SAME = Guard("same-shape")
+PLAIN = Guard("plain-epilogue")
+PERMUTED = maybe(frozenset({"transpose"}))
+FLASH = (one(MATMUL, HEAD), many(SCORES), one(SOFTMAX), many(SCORES), one(MATMUL, HEAD))
+BY_STRIDES = frozenset({"transpose", "expand", "split", "slice", "mul", "div"})
 RULES = (
     Rule(
         "attention",
-        (
-            one(MATMUL, HEAD),
-            many(SCORES),
-            one(SOFTMAX),
-            many(SCORES),
-            one(MATMUL, HEAD),
-            maybe(frozenset({"transpose"})),
-        ),
+        (one(MATMUL, HEAD, NARROW), *FLASH[1:], PERMUTED),
         "attention",
         (ALONE,),
         "flash attention never writes scores; it scales its operands, reads them by strides and writes its result by strides",
-        frozenset({"transpose", "expand", "split", "slice", "mul", "div"}),
+        BY_STRIDES,
+        when=COMPILED,
+    ),
+    Rule(
+        "attention-call",
+        FLASH,
+        "attention",
+        (ALONE, CALL),
+        "a model that calls for fused attention gets it in 32 bits too",
+        BY_STRIDES,
     ),
     Rule(
         "qdq-gemm",
-        (one(MATMUL, Guard("int8-operands")), many(STORED | QUANTISED, Guard("same-shape"))),
+        (one(MATMUL, Guard("int8-operands")), many(STORED | QUANTISED, SAME)),
         "gemm",
         (ALONE, Guard("operands-at-most", 12)),
         "an integer product rescales and requantises its accumulators as it stores them; the scale may be a product of scales",
         frozenset({"dequantize", "mul"}),
+        when=COMPILED,
     ),
     Rule(
         "qdq-conv",
-        (one(CONVOLUTION, Guard("int8-operands")), many(STORED | QUANTISED, Guard("same-shape"))),
+        (one(CONVOLUTION, Guard("int8-operands")), many(STORED | QUANTISED, SAME)),
         "conv",
         (ALONE, Guard("operands-at-most", 12)),
         "TensorRT folds scales, bias, activation and residual into the int8 convolution",
         frozenset({"dequantize"}),
+        when=COMPILED,
     ),
     Rule(
         "gemm-epilogue",
-        (one(MATMUL), many(ELEMENTWISE, Guard("same-shape")), maybe(frozenset({"transpose", "split"}))),
+        (one(MATMUL), many(ELEMENTWISE, SAME, PLAIN), maybe(frozenset({"transpose", "split"}), STRIDED, PLAIN)),
         "gemm",
         (ALONE, Guard("operands-at-most", 8)),
-        "the accumulators pass through registers on their way out; permuted or cut operands and results are a matter of strides",
+        "the accumulators pass through registers on their way out; operands and results lie as strides can say",
         frozenset({"transpose"}),
+        (STRIDED,),
+        COMPILED,
     ),
     Rule(
         "conv-epilogue",
-        (one(CONVOLUTION), many(STORED, Guard("same-shape"))),
+        (one(CONVOLUTION), many(STORED, SAME)),
         "conv",
         (ALONE, Guard("operands-at-most", 8)),
         "TensorRT folds bias, batch normalisation, activation and residual into the convolution",
+        when=COMPILED,
     ),
     Rule(
         "loop",
@@ -218,8 +232,18 @@ RULES = (
         "vector",
         why="a generated kernel reads each input once and keeps rows on chip; copies and gathers are how it indexes its loads",
         prologue=INDEXED | ELEMENTWISE,
+        when=COMPILED,
     ),
-    Rule("copy", (some(INDEXED, ALONE),), "movement", (), "copies of copies are one index computation"),
+    Rule("copy", (some(INDEXED, ALONE),), "movement", (), "copies of copies are one index computation", when=COMPILED),
+    Rule(
+        "call-gemm",
+        (one(MATMUL | CONVOLUTION), many(ELEMENTWISE)),
+        "gemm",
+        (ALONE, CALL),
+        "one call of the framework is one kernel, or one and what hides behind it",
+        when=EAGER,
+    ),
+    Rule("call", (some(LOOP | INDEXED),), "vector", (CALL,), "one call of the framework is one kernel", when=EAGER),
 )
 
 # --- modifiers ------------------------------------------------------------------------------------------------
@@ -261,6 +285,7 @@ TARGET = Target(
     precisions=PRECISIONS,
     rules=RULES,
     modifiers=MODIFIERS,
+    pipeline="import-cleanup,apply-precision,place-copies,annotate-operators,fuse-operators,annotate-cost,attribute-edp",
     settings={"launch": Setting("graph", ("graph", "eager"), "kernels are replayed in a CUDA graph, or launched one by one")},
     notes=(
         "energy by level is inferred: board power cannot tell L2 from arithmetic, nor HBM from clocked multiprocessors",

@@ -79,13 +79,14 @@ def fuse(graph: Graph, rules: Sequence[Rule], target: Target) -> tuple[Group, ..
 
     Args:
         graph: with `Work` on every operator.
-        rules: in order of priority; empty for a machine that fuses nothing.
+        rules: in order of priority; empty for a machine that fuses nothing. Those for other settings of it are left out.
         target: whose memories the guards may ask for.
 
     Raises:
         UsageError: a rule names a guard that does not exist.
     """
     check(rules, target)
+    rules = [rule for rule in rules if target.has(rule)]
     net = Net.of(graph)
     partition = Partition(net, [FREE] * len(net.names))
     _match_all(partition, rules, target)

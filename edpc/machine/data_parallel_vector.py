@@ -91,7 +91,7 @@ def patterns(table: KernelTable, kernels: Ints, eager: bool, c: Constants) -> Pa
     rows, cols = table.rows[anchor], table.cols[anchor]
     pattern = np.full(len(kernels), STREAM)
     pattern[np.isin(family, list(_COPIES))] = COPY
-    transposes = np.flatnonzero(kind == "transpose")
+    transposes = np.flatnonzero(np.isin(kind, ["transpose", "contiguous"]))
     pattern[[i for i in transposes if _scatters(table, int(anchor[i]))]] = STRIDED
     soft = family == Family.SOFTMAX.value
     long = soft & (cols > 1024)
@@ -130,6 +130,8 @@ def _uneven(table: KernelTable, anchor: Ints) -> Flags:
     # Python numbers are weights of at most 8 bytes and cost nothing.
     broadcast = (table.weight_bytes > 8.0) | ((table.accesses >= 3) & (read < 1.99 * write))
     uneven: Flags = (broadcast | np.isin(table.kind, list(_SELECTS)))[anchor]
+    if table.operators:  # operands that do not lie alike, where the layout is known
+        uneven |= np.array([bool(table.operators[int(row)].attribute("uneven")) for row in anchor], bool)
     return uneven
 
 
