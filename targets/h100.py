@@ -128,17 +128,17 @@ PARAMETERS = {
         0.95e-6, "s", 0.7e-6, 1.2e-6, "a share of the 2.4 us that the shortest GEMM takes in a graph; only the sum is fitted"
     ),
     **fitted("launch", "floor of eager kernels timed by events on H100 (NeuSight)", 0.2, eager=(6.8e-6, "s")),
+    "launch.synchronise": assumed(20e-6, "s", 8e-6, 40e-6, "a boolean index in eager PyTorch: a copy to the host and its wait"),
     "recurrent.step": assumed(2.5e-6, "s", 1e-6, 6e-6, "a grid-wide synchronisation or a kernel in a graph"),
     "gemm.split_bandwidth": assumed(5.5e12, "B/s", 3e12, 9e12, "as the last-level cache"),
     "conv8.overlap": assumed(3.82, "1", 1.9, 6.0, "as 16-bit products; holds within 9 % on MLPerf ResNet-50 int8"),
     "conv8.error": assumed(
         1.0, "1", 0.85, 1.15, "no 8-bit convolution was measured; MLPerf ResNet-50 as a whole holds within 9 %"
     ),
-    "ffma.floor": assumed(1.43e-6, "s", 1e-6, 14e-6, "as 16-bit products; no fp32 product was timed in a graph"),
     "ffma.read_efficiency": assumed(0.866, "1", 0.8, 0.95, "as attention"),
     "ffma.write_efficiency": assumed(0.821, "1", 0.75, 0.9, "as 16-bit products"),
     "ffma.overlap": assumed(4.0, "1", 2.0, 8.0, "as 16-bit products"),
-    **fitted("ffma", NODES, 0.1, floor_eager=(14e-6, "s"), floor_eager_batched=(13.5e-6, "s")),
+    **fitted("ffma", NODES + ", beyond the event floor", 0.1, floor=(14e-6, "s"), floor_batched=(13.5e-6, "s")),
     "attention.read_efficiency": assumed(0.866, "1", 0.8, 0.95, "as fp32 products; a prefill is seldom bound by memory"),
     "attention.overlap": assumed(4.0, "1", 2.0, 8.0, "as 16-bit products"),
     "attention.decode.combine_bandwidth": assumed(1.2e12, "B/s", 0.8e12, 2.0e12, "a second pass over few bytes a thread block"),

@@ -31,8 +31,10 @@ from edpc.machine.data_parallel_gemm import (
     library_times,
     persistent_times,
 )
+from edpc.machine.data_parallel_host import PARAMETERS as HOST
+from edpc.machine.data_parallel_host import asks, exposed_launches
 from edpc.machine.data_parallel_power import PARAMETERS as POWER
-from edpc.machine.data_parallel_power import clock_fraction, exposed_launches
+from edpc.machine.data_parallel_power import clock_fraction
 from edpc.machine.data_parallel_vector import PARAMETERS as VECTOR
 from edpc.machine.data_parallel_vector import QUANTISE, ROWWISE, Patterns, patterns, vector_times
 from edpc.machine.model import Constants, CostModel, register, spread
@@ -98,7 +100,6 @@ class DataParallel(CostModel):
     parameters: ClassVar[Mapping[str, tuple[str, str]]] = {
         "sm.count": ("1", "multiprocessors"),
         "launch.graph": ("s", "launch of a kernel replayed in a graph"),
-        "launch.eager": ("s", "host time of a launch by an eager framework"),
         "recurrent.step": ("s", "synchronisation of a step of a recurrence"),
         "llc.warm_fraction": ("1", "share of the last-level cache that keeps what was just written"),
         "llc.capacity": ("B", "capacity of a memory of role llc"),
@@ -107,6 +108,7 @@ class DataParallel(CostModel):
         **VECTOR,
         **POWER,
         **ERRORS,
+        **HOST,
     }
 
     def plan(self, table: KernelTable, target: Target) -> Plan:
@@ -149,7 +151,7 @@ class DataParallel(CostModel):
         table = _touched(table, plan)
         sms = c["sm.count"]
         eager = target.setting("launch") == "eager"
-        bodies = _bodies(table, target, c, plan, eager)
+        bodies = _bodies(table, target, c, plan)
         launched = bodies.extra if eager else bodies.extra + table.launches * c["launch.graph"]
 
         energy = _energies(table, target, c, plan, bodies)
@@ -166,7 +168,7 @@ class DataParallel(CostModel):
         error = latency_error(_families(table, plan), latency.total, c)
         priced = error * np.where(phi < 1.0, c["power.capped.error"], c["power.error"])
         body = error * latency.total
-        waiting = exposed_launches(body, table.launches, c["launch.eager"]) if eager else np.zeros_like(body)
+        waiting = exposed_launches(body, table.launches, asks(table), c) if eager else np.zeros_like(body)
         busy = latency.compute_s + latency.memory_s + latency.overhead_s
         slower, dearer = error[..., table.kernel], priced[..., table.kernel]
         overhead_s = slower * latency.overhead_s + spread(waiting, np.where(table.free, 0.0, 1.0), table.kernel)
@@ -264,7 +266,7 @@ def _main(table: KernelTable, kernel: Ints, form: Names) -> Ints:
     return main
 
 
-def _bodies(table: KernelTable, target: Target, c: Constants, plan: Plan, eager: bool) -> _Bodies:
+def _bodies(table: KernelTable, target: Target, c: Constants, plan: Plan) -> _Bodies:
     """Busy times of every kernel at full clock."""
     lead = np.broadcast_shapes(*(np.shape(v)[:-1] for v in c.values()))
     g = len(table.group)
@@ -272,7 +274,7 @@ def _bodies(table: KernelTable, target: Target, c: Constants, plan: Plan, eager:
     found.q += np.inf
     _vector_bodies(found, table, target, c, plan)
     _attention_bodies(found, table, target, c, plan)
-    _product_bodies(found, table, target, c, plan, eager)
+    _product_bodies(found, table, target, c, plan)
     return found
 
 
@@ -306,7 +308,7 @@ def _attention_bodies(found: _Bodies, table: KernelTable, target: Target, c: Con
     found.extra[..., plan.fused] = extra * table.launches[plan.fused]
 
 
-def _product_bodies(found: _Bodies, table: KernelTable, target: Target, c: Constants, plan: Plan, eager: bool) -> None:
+def _product_bodies(found: _Bodies, table: KernelTable, target: Target, c: Constants, plan: Plan) -> None:
     """Kernels that run matrix products: all their contractions compute, the largest one shapes memory and floor."""
     kernel = table.kernel[table.owner]
     rates = per_row(target, c, "matrix", "rate", plan.precision)
@@ -316,7 +318,7 @@ def _product_bodies(found: _Bodies, table: KernelTable, target: Target, c: Const
         at = np.flatnonzero(plan.form == form)
         if not len(at):
             continue
-        t = _times(form, _some(products, at), Tiles(plan.tiles.m[at], plan.tiles.n[at], plan.tiles.split[at]), c, eager)
+        t = _times(form, _some(products, at), Tiles(plan.tiles.m[at], plan.tiles.n[at], plan.tiles.split[at]), c)
         # Kernels first: several contractions may stand in one.
         np.add.at(found.compute.T, kernel[at], (t.compute * steps[at]).T)
         np.add.at(found.restream.T, kernel[at], (t.restream * steps[at] + np.zeros_like(t.compute)).T)
@@ -338,12 +340,12 @@ def _product_bodies(found: _Bodies, table: KernelTable, target: Target, c: Const
         found.extra += _sum(kernel[recurrent], steps[recurrent], g) * c["recurrent.step"]
 
 
-def _times(form: str, p: Products, tiles: Tiles, c: Constants, eager: bool) -> Times:
+def _times(form: str, p: Products, tiles: Tiles, c: Constants) -> Times:
     if form == _LIBRARY:
         return library_times(p, tiles, c)
     if form == _PERSISTENT:
         return persistent_times(p, tiles, c)
-    return convolution8_times(p, c) if form == _CONVOLUTION8 else lane_times(p, tiles, c, eager)
+    return convolution8_times(p, c) if form == _CONVOLUTION8 else lane_times(p, tiles, c)
 
 
 def _operator_seconds(table: KernelTable, target: Target, c: Constants, matrix: str | None = "matrix") -> Floats:

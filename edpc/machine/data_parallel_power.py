@@ -66,20 +66,3 @@ def clock_fraction(
             low, high = np.where(too_much, low, middle), np.where(too_much, middle, high)
         phi[..., columns] = np.where(hot[..., columns], low, 1.0)
     return phi
-
-
-def exposed_launches(body: Floats, launches: Floats, host_s: Floats | float) -> Floats:
-    """How long the device waits for each kernel when a host launches them one after another, shape (..., g).
-
-    The host issues without waiting, one launch every `host_s`; a kernel starts when it is issued and its predecessor is done.
-    The first one always waits; in a queue of long kernels nobody else does.
-
-    Args:
-        body: s that each kernel runs, in order of execution, shape (..., g).
-        launches: launches of each kernel, shape (g,).
-        host_s: host time of a launch.
-    """
-    issued = np.cumsum(launches * host_s + np.zeros_like(body), axis=-1)
-    before = np.cumsum(body, axis=-1) - body
-    waited = np.maximum.accumulate(np.where(launches > 0, issued - before, 0.0), axis=-1)
-    return np.diff(np.maximum(waited, 0.0), axis=-1, prepend=0.0)
