@@ -40,6 +40,7 @@ from edpc.target import (
 from targets._fitted import FITTED
 
 SHEET = "NVIDIA H100 Tensor Core GPU architecture whitepaper and data sheet, SXM5, dense"
+VLLM = "fit to 39 rows of Llama-3.1-8B, Qwen3-14B and Nemotron-9B decoded in bf16 on one H100 (ML.ENERGY, vLLM)"
 NODES = "fit to the fp32 nodes of BERT-large and GPT2-large on H100, eager (NeuSight)"
 # What `python -m tools.fit` fitted; data, rows and split stand in every source.
 OWN = FITTED["h100"]
@@ -128,6 +129,12 @@ PARAMETERS = {
         0.95e-6, "s", 0.7e-6, 1.2e-6, "a share of the 2.4 us that the shortest GEMM takes in a graph; only the sum is fitted"
     ),
     **fitted("launch", "floor of eager kernels timed by events on H100 (NeuSight)", 0.2, eager=(6.8e-6, "s")),
+    **fitted("serving", VLLM, 0.3, step_gap=(1.6e-3, "s"), sampling=(0.25e-9, "s")),
+    "serving.sampling_bandwidth": assumed(2.5e12, "B/s", 1.5e12, 3.3e12, "a sort at the rate of copies"),
+    "serving.mixed_attention": assumed(6e-6, "s", 3e-6, 12e-6, "floor of a second attention kernel"),
+    "serving.prompt_stall": assumed(
+        0.0, "s", 0.0, 35e-3, "none in plain decoders; 35 ms in hybrids of Mamba and attention (vLLM)"
+    ),
     "launch.synchronise": assumed(20e-6, "s", 8e-6, 40e-6, "a boolean index in eager PyTorch: a copy to the host and its wait"),
     "recurrent.step": assumed(2.5e-6, "s", 1e-6, 6e-6, "a grid-wide synchronisation or a kernel in a graph"),
     "gemm.split_bandwidth": assumed(5.5e12, "B/s", 3e12, 9e12, "as the last-level cache"),
@@ -286,7 +293,12 @@ TARGET = Target(
     rules=RULES,
     modifiers=MODIFIERS,
     pipeline="import-cleanup,apply-precision,place-copies,annotate-operators,fuse-operators,annotate-cost,attribute-edp",
-    settings={"launch": Setting("graph", ("graph", "eager"), "kernels are replayed in a CUDA graph, or launched one by one")},
+    settings={
+        "launch": Setting("graph", ("graph", "eager"), "kernels are replayed in a CUDA graph, or launched one by one"),
+        "serving": Setting(
+            "on", ("on", "off"), "edpc serve adds what vLLM adds to a network: step gap, sampler, prompts between"
+        ),
+    },
     notes=(
         "energy by level is inferred: board power cannot tell L2 from arithmetic, nor HBM from clocked multiprocessors",
         "overhead energy is what clocked multiprocessors draw whatever they compute",

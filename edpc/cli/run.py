@@ -29,7 +29,7 @@ from edpc.target import Target
 T = TypeVar("T")
 
 ALL_TARGETS = ("h100", "kpu", "tpu", "cpu")
-_COMMANDS = ("targets", "blocks", "passes")
+_COMMANDS = ("serve", "targets", "blocks", "passes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from edpc.machine.data_parallel_power import PARAMETERS as POWER
 from edpc.machine.data_parallel_power import clock_fraction
 from edpc.machine.data_parallel_vector import PARAMETERS as VECTOR
 from edpc.machine.data_parallel_vector import QUANTISE, ROWWISE, Patterns, patterns, vector_times
+from edpc.machine.mixed_step import PARAMETERS as SERVING
 from edpc.machine.model import Constants, CostModel, register, spread
 from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of, utilization
 from edpc.machine.table import CostColumns, Flags, Floats, Ints, KernelTable, Names
@@ -109,6 +110,7 @@ class DataParallel(CostModel):
         **POWER,
         **ERRORS,
         **HOST,
+        **SERVING,
     }
 
     def plan(self, table: KernelTable, target: Target) -> Plan:
