@@ -22,7 +22,7 @@ from passes.stack_projections import StackProjections
 from targets.h100 import TARGET as H100
 from tests.machine_graphs import Net, group
 
-SMALL = "block:llama-decoder?layers=2&width=1024&heads=8&kv_heads=2&hidden=2048&vocabulary=32000"
+SMALL = "block:llama-decoder?layers=1&width=1024&heads=8&kv_heads=2&hidden=2048&vocabulary=32000"
 C = H100.constants()
 
 
@@ -100,7 +100,7 @@ def test_longer_answers_and_prompts_fill_the_cache() -> None:
 
 
 def step_graph(batch: int = 4) -> Graph:
-    """A projection of 64 tokens' features, attention of 8 heads on 2 key heads over 100 cached tokens, and logits of 1,000 words."""
+    """A projection to 8 heads, attention with 2 key heads over 100 cached tokens, and logits of 1,000 words."""
     net = Net("bf16")
     x = net.input("x", batch, 1, 64)
     q = net.op("q", "matmul", [x, net.parameter("wq", 64, 64)], batch, 1, 64)
@@ -186,9 +186,9 @@ def test_a_target_without_a_serving_stack_is_refused() -> None:
 
 
 def test_a_step_of_another_batch_is_refused() -> None:
+    graph = step_graph()
+    graph.info = replace(graph.info, batch=4)
     with pytest.raises(UsageError, match="is a step of 4 sequences, not of 8"):
-        graph = step_graph()
-        graph.info = replace(graph.info, batch=4)
         serve(graph, H100, prompt=10, output=10, batch=8)
 
 

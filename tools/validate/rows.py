@@ -10,7 +10,7 @@ from targets.h200 import TARGET as H200
 from tests.machines.a100_pcie_80gb import TARGET as A100_PCIE
 from tests.machines.a100_sxm import TARGET as A100
 from tests.machines.l4 import TARGET as L4
-from tools.validate import cases, sets
+from tools.validate import cases, networks, sets
 from tools.validate.score import Case, Errors
 
 ROOFLINE = "roofline at data-sheet peaks"
@@ -149,4 +149,6 @@ ROWS: tuple[Row, ...] = (
         Row(f"h200-gemm-{name}", what, sets.VLLM_POWER, trivial, published, goal, case, covered)
         for name, what, trivial, published, goal, case, covered in H200_ROWS
     ),
+    *(_network(machine, "eager") for machine in networks.MACHINES),
+    *(_network(machine, "graph") for machine in ("h100", "a100-40gb", "l4")),
 )
