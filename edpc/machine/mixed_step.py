@@ -58,8 +58,8 @@ def from_memory(table: KernelTable) -> KernelTable:
 def with_tokens(table: KernelTable, batch: int, tokens: int) -> KernelTable:
     """The columns of a step of `batch` tokens with so many more in it.
 
-    Weights are read once as before. Attention stays as it is, and so do the last product, one row of logits for each sequence, and
-    what follows it.
+    Weights are read once as before. Attention stays as it is; so do the last product, which makes one row of logits for each
+    sequence, and what follows it.
     """
     factor = (batch + tokens) / batch
     inside = _attends(table)[table.kernel]
