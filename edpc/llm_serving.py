@@ -223,7 +223,7 @@ class _Priced:
 
     def step(self, prompts: int, share: float, on: bool) -> Step:
         """A step that reads so many prompts; with the stack's own share where it is on."""
-        c = self.target.constants()
+        c = self._constants
         tokens = prompts * self.prompt
         gpu, energy = self._cost(with_tokens(self.table, self.batch, tokens) if prompts else self.table)
         if prompts:
@@ -238,9 +238,15 @@ class _Priced:
         energy += sampling * (c["static_power"] + c["power.active"] + sort) + gap * c["static_power"]
         return Step(prompts, share, gpu, sampling, gap, energy)
 
+    @property
+    def _constants(self) -> dict[str, float]:
+        """The target's constants, with what DRAM takes while serving."""
+        c = self.target.constants()
+        return c | dict.fromkeys(("dram.read_energy", "dram.write_energy"), c["serving.dram_energy"])
+
     def _cost(self, table: KernelTable) -> tuple[float, float]:
         """Latency (s) and energy (J), idle power included, of all kernels of a table."""
-        found = self.model.evaluate(table, self.target, self.target.constants(), self.model.plan(table, self.target))
+        found = self.model.evaluate(table, self.target, self._constants, self.model.plan(table, self.target))
         latency = float((found.compute_s + found.memory_s + found.overhead_s).sum())
         dynamic = float((found.compute_j + found.on_chip_j + found.dram_j + found.overhead_j).sum())
         return latency, dynamic + self.target.static_power.value * latency

@@ -133,6 +133,7 @@ PARAMETERS = {
     **fitted("launch", "floor of eager kernels timed by events on H100 (NeuSight)", 0.2, eager=(6.8e-6, "s")),
     **fitted("serving", VLLM, 0.3, step_gap=(1.6e-3, "s"), sampling=(0.25e-9, "s")),
     "serving.sampling_bandwidth": assumed(2.5e12, "B/s", 1.5e12, 3.3e12, "a sort at the rate of copies"),
+    **fitted("serving", VLLM + ", by board power; GEMMs on H200 say less", 0.25, dram_energy=(72e-12, "J/B")),
     "serving.mixed_attention": assumed(6e-6, "s", 3e-6, 12e-6, "floor of a second attention kernel"),
     "serving.prompt_stall": assumed(
         0.0, "s", 0.0, 35e-3, "none in plain decoders; 35 ms in hybrids of Mamba and attention (vLLM)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edpc.target import Memory, Unit, assumed
+from edpc.target import Memory, Quantity, Unit, assumed
 from targets.h100 import HBM, L1, MEMORIES, PARAMETERS, UNITS, sheet
 from targets.h100 import TARGET as SXM
 

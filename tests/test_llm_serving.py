@@ -71,7 +71,7 @@ def test_the_stack_adds_a_gap_a_sampler_and_prompts() -> None:
     assert first.gap_s == 1.6e-3
     assert first.sampling_s == pytest.approx(0.25e-9 * 16 * 32_000)
     # idle during the gap; clocked, idle and sorting during sampling
-    drawn = first.sampling_s * (C["static_power"] + C["power.active"] + 2.5e12 * C["dram.read_energy"])
+    drawn = first.sampling_s * (C["static_power"] + C["power.active"] + 2.5e12 * C["serving.dram_energy"])
     assert first.energy_j - bare.energy_j == pytest.approx(drawn + 1.6e-3 * C["static_power"])
     assert [step.share for step in on.steps[:2]] == pytest.approx([np.exp(-16 / 50), 16 / 50 * np.exp(-16 / 50)])
     latencies = [step.gpu_s for step in on.steps]

@@ -18,6 +18,7 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
     "serving.step_gap": ("s", "the device waits between steps: scheduler, launch of the sampler, conversion to text"),
     "serving.sampling": ("s", "sampler, for each logit of each sequence"),
     "serving.sampling_bandwidth": ("B/s", "DRAM traffic of the sampler's sort"),
+    "serving.dram_energy": ("J/B", "DRAM traffic while weights and keys and values are streamed all the time"),
     "serving.mixed_attention": ("s", "each attention of a step that also reads prompts, for its second launch"),
     "serving.prompt_stall": ("s", "wait of a step for each prompt it reads, of state-space hybrids"),
 }

@@ -104,6 +104,22 @@ def _gemm16() -> Case:
     return cases.latency(sets.gemm16(H100))
 
 
+def _network(machine: str, launch: str) -> Row:
+    """BERT-large and GPT2-large end to end on one machine."""
+    goal = (3.5 if launch == "eager" else 4.0) if machine == "h100" else 15.0
+    best = {"eager": "6.1", "graph": "16.7"}[launch] if machine == "h100" else ""
+    return Row(
+        f"{machine}-networks-{'eager' if launch == 'eager' else 'compiled'}",
+        f"{machine.upper()} BERT-large and GPT2-large, fp32, end to end",
+        networks.EAGER if launch == "eager" else networks.COMPILED,
+        ROOFLINE + ", every operator apart",
+        f"NeuSight {best} over more models (Lee et al., ASPLOS 2025)" if best else "",
+        mean(goal),
+        lambda: networks.networks(machine, launch),
+        False,
+    )
+
+
 def _gemm8() -> Case:
     return cases.latency(sets.gemm8(H100))
 
