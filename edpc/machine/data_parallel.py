@@ -35,6 +35,7 @@ from edpc.machine.data_parallel_host import PARAMETERS as HOST
 from edpc.machine.data_parallel_host import asks, exposed_launches
 from edpc.machine.data_parallel_power import PARAMETERS as POWER
 from edpc.machine.data_parallel_power import clock_fraction
+from edpc.machine.data_parallel_rereads import with_rereads
 from edpc.machine.data_parallel_vector import PARAMETERS as VECTOR
 from edpc.machine.data_parallel_vector import QUANTISE, ROWWISE, Patterns, patterns, vector_times
 from edpc.machine.mixed_step import PARAMETERS as SERVING
@@ -140,7 +141,7 @@ class DataParallel(CostModel):
         calls = np.ones(len(table.group), bool)
         calls[kernel[form != _DIRECT]] = False
         calls &= table.launches > 0
-        walked = patterns(table, np.flatnonzero(calls), target.setting("launch") == "eager", c)
+        walked = with_rereads(patterns(table, np.flatnonzero(calls), target.setting("launch") == "eager", c), table, c)
         padded = _padding(table, form)
         for number, share in zip(fused, blocks.executed, strict=True):
             padded[table.kernel == number] = share

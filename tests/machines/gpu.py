@@ -14,6 +14,8 @@ from targets.h100 import TARGET as H100
 
 H100_CLOCK = 1.83e9  # Hz, of the rates of the H100's data sheet
 _PER_CLOCK = ("gemm.sm_bandwidth", "gemm.epilogue_bandwidth", "gemm.sm_dram_bandwidth", "ffma.epilogue_bandwidth")
+# A board that its limit holds to half of its clock has no lower voltage to go to.
+LOWEST = assumed(0.0, "1", 0.0, 1.0, "voltage at its floor")
 _CLOCKS = ("gemm.step", "gemm.prologue")
 
 
@@ -78,6 +80,7 @@ def gpu(
             "ffma.operand": _scaled(PARAMETERS["ffma.operand"], sheet.lanes / 128),
             "vector.warm_bandwidth": _scaled(PARAMETERS["vector.warm_bandwidth"], ratio * sheet.sms / 132),
             "power.active": assumed(active * sheet.board, "W", 0.0, 0.45 * sheet.board, "as a share of the H100's board"),
+            **({} if lane_energy is None else {"power.voltage": LOWEST}),
             **(own or {}),
         },
     )
