@@ -12,6 +12,7 @@ from edpc.errors import UsageError
 from edpc.fusion.region import MOST_STRANGERS, Candidate
 from edpc.ir import DTYPE_BITS
 from edpc.operators import CONTRACTION, ELEMENTWISE, MATMUL
+from edpc.strides import dense, is_matrix_stack, viewed
 from edpc.target import Guard, Rule, Target
 
 Argument = int | str | None
@@ -125,6 +126,59 @@ def no_second_contraction(candidate: Candidate, argument: Argument) -> str | Non
     return None
 
 
+def matrix_strides(candidate: Candidate, argument: Argument) -> str | None:
+    """What a transpose does to an operand or the result of a product can be told the product's library as strides.
+
+    A library's batched product knows one step between matrices and needs one axis of step one in each.
+    """
+    net, op = candidate.region.net, candidate.op
+    perm = op.attribute("perm")
+    if op.kind != "transpose" or not isinstance(perm, tuple) or not op.inputs[0].is_static:
+        return None
+    here = dict(zip(map(int, perm), dense(op.outputs[0].dims()), strict=True))  # the step of each axis, as the result lies
+    for read in candidate.reads:
+        if read.consumer == candidate.position:
+            producer = net.operands[read.path[0] if read.path else candidate.position][0][0]
+            product, seen = net.ops[producer], net.ops[producer].outputs[0]
+            lies = viewed(op.inputs[0].dims(), [here[axis] for axis in range(len(perm))], seen.dims())
+        else:
+            product, seen = net.ops[read.consumer], net.ops[read.consumer].inputs[read.slot]
+            steps = dense(op.inputs[0].dims())
+            lies = viewed(op.outputs[0].dims(), [steps[int(axis)] for axis in perm], seen.dims())
+        if product.kind in MATMUL and len(seen.dims()) > 1 and (lies is None or not is_matrix_stack(seen.dims(), lies)):
+            return f"%{candidate.name} leaves {seen} with more than one step between matrices, so it is copied"
+    return None
+
+
+def plain_epilogue(candidate: Candidate, argument: Argument) -> str | None:
+    """Products of operands wider than 16 bits are the vendor's own kernels: they add one tensor, rectify and do nothing else."""
+    region, op = candidate.region, candidate.op
+    product = region.net.ops[region.anchor]
+    if max(DTYPE_BITS[t.dtype] for t in product.inputs[:2]) <= 16 or op.kind in ("relu", "split"):
+        return None
+    batched = product.work is not None and any(space.batch > 1 for space in product.work.contractions)
+    adds = op.kind == "bias" or (op.kind == "add" and not batched)
+    if adds and len(product.inputs) == 2 and not region.kinds & {"bias", "add"}:
+        return None
+    return (
+        f"%{candidate.name} is more than the library's {product.inputs[0].dtype} products do as they store: add a tensor, rectify"
+    )
+
+
+def one_call(candidate: Candidate, argument: Argument) -> str | None:
+    """The operators come from one call of the model, which is one kernel of the framework."""
+    first, op = candidate.region.net.ops[candidate.region.anchor].location, candidate.op
+    if first is not None and op.location is not None and op.location.source_name == first.source_name:
+        return None
+    return f"%{candidate.name} is a call of its own"
+
+
+def bits_at_most(candidate: Candidate, argument: Argument) -> str | None:
+    """No operand has wider elements than so many bits."""
+    wide = next((t for t in candidate.op.inputs if DTYPE_BITS[t.dtype] > int(argument or 0)), None)
+    return None if wide is None else f"%{candidate.name} reads {wide}, wider than {argument} bits"
+
+
 def int8_operands(candidate: Candidate, argument: Argument) -> str | None:
     """A contraction multiplies 8-bit integers."""
     op = candidate.op
@@ -145,10 +199,14 @@ GUARDS: dict[str, Test] = {
     "operands-at-most": operands_at_most,
     "no-second-contraction": no_second_contraction,
     "int8-operands": int8_operands,
+    "matrix-strides": matrix_strides,
+    "plain-epilogue": plain_epilogue,
+    "one-call": one_call,
+    "bits-at-most": bits_at_most,
 }
 # Guards that look at who else reads a value: asked again once the rule has grown.
 ABOUT_READERS = frozenset({"single-use"})
-WITH_NUMBER = frozenset({"head-dim-at-most", "operands-at-most"})
+WITH_NUMBER = frozenset({"head-dim-at-most", "operands-at-most", "bits-at-most"})
 
 
 def check(rules: Iterable[Rule], target: Target) -> None:
@@ -159,7 +217,7 @@ def check(rules: Iterable[Rule], target: Target) -> None:
     """
     memories = {memory.name for memory in target.memories}
     for rule in rules:
-        for guard in (*rule.guards, *(g for stage in rule.stages for g in stage.guards)):
+        for guard in (*rule.guards, *rule.prologue_guards, *(g for stage in rule.stages for g in stage.guards)):
             where = f"target {target.name}, rule {rule.name}"
             if guard.name not in GUARDS:
                 raise UsageError(f"{where}: there is no guard {guard.name!r}; there are {', '.join(GUARDS)}")

@@ -180,6 +180,8 @@ class Rule:
         why: what makes the machine able to fuse this.
         prologue: kinds that join from above, once the stages have matched: an operator of such a kind becomes a member when
             everything that reads it (through views too) is in the group: a dequantize, a quantiser, a transpose of an operand.
+        prologue_guards: hold for every operator that joins from above.
+        when: (setting, choice) under which the machine has the rule; None for always.
     """
 
     name: str
@@ -188,6 +190,8 @@ class Rule:
     guards: tuple[Guard, ...] = ()
     why: str = ""
     prologue: frozenset[str] = frozenset()
+    prologue_guards: tuple[Guard, ...] = ()
+    when: tuple[str, str] | None = None
 
 
 _CLASS_OF_FAMILY = {family: family.value for family in Family} | {
@@ -290,6 +294,9 @@ class Target:
                 raise ValueError(f"target {self.name}: two {what} share a name")
         if strangers := self.chosen.keys() - self.settings.keys():
             raise ValueError(f"target {self.name}: chosen settings {sorted(strangers)} do not exist")
+        for rule in self.rules:
+            if rule.when is not None and rule.when[1] not in getattr(self.settings.get(rule.when[0]), "choices", ()):
+                raise ValueError(f"target {self.name}: there is no setting {'='.join(rule.when)} for the rule {rule.name}")
 
     def quantities(self) -> dict[str, Quantity]:
         """Every constant by the dotted name that `--set` takes: `matrix.bf16.rate`, `hbm.bandwidth`, `static_power`, ..."""
@@ -316,6 +323,10 @@ class Target:
     def setting(self, name: str) -> str:
         """The chosen or default value of a switch."""
         return self.chosen.get(name, self.settings[name].default)
+
+    def has(self, rule: Rule) -> bool:
+        """Whether the machine, set as it is, fuses by that rule."""
+        return rule.when is None or self.setting(rule.when[0]) == rule.when[1]
 
     def with_quantity(self, key: str, value: float, source: str) -> Target:
         """The target with one constant exchanged; the new one is exact, and `source` says who set it.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from edpc.ir import DTYPE_BITS, Graph, Operator, TensorType, Value
+from edpc.ir import DTYPE_BITS, Graph, Operator, TensorType, Value, attributes
 from edpc.ir.rebuild import Rebuild
 from edpc.operators import ATTENTION_POINTWISE, CONTRACTION, ELEMENTWISE, VIEW
 from edpc.pipeline.base import Fact, Pass, PassContext
 
 # Kinds that are the identity where the type stays the same.
-SAME_IF_SAME_TYPE = frozenset({"cast", "expand", "bit_cast"}) | VIEW
+SAME_IF_SAME_TYPE = frozenset({"cast", "expand"}) | VIEW - {"view_transpose"}
 # One operand in, the same out.
 SAME_OF_ONE = frozenset({"concat", "sum_n", "mean_n", "max", "min"})
 # Never the same twice, or made of nothing: not to be folded.
@@ -26,11 +26,10 @@ class ImportCleanup(Pass):
     """Every operator left computes or moves something that is read, from at least one activation.
 
     Identities and dead operators are gone. What is computed from parameters alone is a parameter, but for the dequantisation of a
-    contraction's weight. A sum of two is an `add`, that of a parameter vector a `bias` with the activation in slot 0. A transpose
-    that moves no two elements apart is a view, and one of a transpose that nobody else reads is one transpose. A mean over all of
-    an image is a pooling. A softmax of scores under a square triangle that is known beforehand is `causal`. Who shares a
-    dequantised activation with a contraction has a dequantisation of its own, as every integer kernel does. Types and source
-    names of what remains are as they were.
+    contraction's weight. A sum of two is an `add`, that of a parameter vector a `bias` with the activation in slot 0. Transposes
+    of transposes are one, and one that moves no two elements apart is a view. A mean over all of an image is a pooling. A softmax
+    of scores under a square triangle that is known beforehand is `causal`. Who shares a dequantised activation with a contraction
+    has a dequantisation of its own, as every integer kernel does. Types and source names of what remains are as they were.
     """
 
     name: ClassVar[str] = "import-cleanup"
@@ -60,8 +59,6 @@ def _rewrite(work: Rebuild, name: str) -> None:
         _keep_dequantize(work, name, op, operands)
     elif _is_foldable(work, op, operands):
         _fold(work, name, op, operands)
-    elif op.kind == "transpose":
-        work.keep(name, *_named(work, *_joined(work, op, operands)))
     else:
         work.keep(name, *_named(work, op, _own_dequantized(work, name, op, operands)))
 
@@ -174,6 +171,8 @@ def _named(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> tuple[Op
         for data, vector in (operands, operands[::-1]):
             if _is_channel_vector(work, vector) and _along_one_axis(work.type_of(vector), op.outputs[0], work.type_of(data)):
                 return replace(op, kind="bias"), (data, vector)
+    if op.kind == "transpose":
+        op, operands = _composed(work, op, operands)
     if op.kind == "transpose" and _moves_nothing(op):
         return replace(op, kind="reshape", attributes=tuple(a for a in op.attributes if a[0] != "perm")), operands
     if op.kind == "reduce_mean" and _is_over_images(op):
@@ -185,18 +184,16 @@ def _named(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> tuple[Op
     return op, operands
 
 
-def _joined(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> tuple[Operator, tuple[Value, ...]]:
-    """A transpose of a transpose that nobody else reads, as one of what that one reads."""
-    maker = operands[0].node
-    before, perm = work.ops[maker], op.attribute("perm")
-    first = before.attribute("perm")
-    alone = maker in work.old and sum(1 for _ in work.old.uses(maker)) == 1
-    if before.kind != "transpose" or not alone or not isinstance(perm, tuple) or not isinstance(first, tuple):
+def _composed(work: Rebuild, op: Operator, operands: tuple[Value, ...]) -> tuple[Operator, tuple[Value, ...]]:
+    """A transpose of a transpose as one, of what the first one reads."""
+    before = work.ops[operands[0].node]
+    first, then = before.attribute("perm"), op.attribute("perm")
+    if before.kind != "transpose" or not isinstance(first, tuple) or not isinstance(then, tuple):
         return op, operands
-    source = work.reads[maker]
-    both = tuple(int(first[int(axis)]) for axis in perm)
-    attributes = tuple(("perm", both) if key == "perm" else (key, value) for key, value in op.attributes)
-    return replace(op, inputs=(work.type_of(source[0]),), attributes=attributes), source
+    both = tuple(int(first[int(axis)]) for axis in then)
+    source = work.reads[operands[0].node]
+    told = {**dict(op.attributes), "perm": both}
+    return replace(op, inputs=(work.type_of(source[0]),), attributes=attributes(**told)), source
 
 
 def _is_over_images(op: Operator) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edpc.target import Memory, Unit, assumed
-from targets.h100 import HBM, L1, L2, L2_BANDWIDTH, MEMORIES, PARAMETERS, UNITS, sheet
+from edpc.target import Memory, Quantity, Unit, assumed
+from targets.h100 import HBM, L1, MEMORIES, PARAMETERS, UNITS, sheet
 from targets.h100 import TARGET as SXM
 
 # --- units and memories ---------------------------------------------------------------------------------------
@@ -16,14 +16,33 @@ RATES = {
     "vector": {"fp64": 25.6e12, "fp32": 51.2e12, "bf16": 102.4e12, "fp16": 102.4e12, "int32": 25.6e12},
     "special": {"fp32": 2.955e12},
 }
+# Voltage follows the clock, 1.755 instead of 1.98 GHz: an operation takes its square, clocked multiprocessors its cube.
+CLOCK = 1.755 / 1.98
+FOLLOWS = "; scaled by clock, which voltage follows"
+
+
+def slower(quantity: Quantity) -> Quantity:
+    """The energy of an operation at the lower voltage."""
+    low, high = quantity.range or (quantity.value, quantity.value)
+    by = CLOCK**2
+    return replace(quantity, value=quantity.value * by, range=(low * by, high * by), source=quantity.source + FOLLOWS)
+
+
 TARGET = replace(
     SXM,
     name="h100-pcie",
     summary="NVIDIA H100 PCIe 80 GB, 350 W, compiled runtime with CUDA graphs",
-    units=tuple(Unit(u.name, {p: sheet(r, "FLOP/s", SHEET) for p, r in RATES[u.name].items()}, u.energy) for u in UNITS),
+    units=tuple(
+        Unit(
+            u.name,
+            {p: sheet(r, "FLOP/s", SHEET) for p, r in RATES[u.name].items()},
+            {p: slower(energy) for p, energy in u.energy.items()},
+        )
+        for u in UNITS
+    ),
     memories=(
         Memory("l1", "local", sheet(114 * 262144, "B", SHEET), sheet(23.6e12, "B/s", SHEET), L1, L1),
-        replace(MEMORIES[1], read_energy=L2, write_energy=L2, bandwidth=L2_BANDWIDTH),
+        MEMORIES[1],
         Memory("hbm", "dram", sheet(80e9, "B", SHEET), sheet(2.0e12, "B/s", SHEET), HBM, HBM),
     ),
     static_power=assumed(80, "W", 50, 110, "scaled from the SXM5 board by its power limit"),
@@ -31,7 +50,7 @@ TARGET = replace(
         **PARAMETERS,
         "sm.count": sheet(114, "1", SHEET),
         "power.cap": assumed(346, "W", 340, 350, "0.989 of the limit of 350 W, as on the SXM5 board"),
-        "power.active": assumed(170, "W", 110, 222, "scaled from the SXM5 board by multiprocessors and clock"),
+        "power.active": assumed(133, "W", 90, 190, "scaled from the SXM5 board by multiprocessors and the cube of the clock"),
     },
     notes=(*SXM.notes, "kernel constants were fitted on the SXM5 part"),
 )

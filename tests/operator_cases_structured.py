@@ -102,7 +102,7 @@ RECURRENT = [
 
 SQUARE = f(3, 3)
 MOVEMENT = [
-    *(Case(k, [X], [X]) for k in ("transpose", "trilu", "depth_to_space", "space_to_depth")),
+    *(Case(k, [X], [X]) for k in ("transpose", "contiguous", "trilu", "depth_to_space", "space_to_depth")),
     Case("reverse_sequence", [X, i(3)], [X]),
     Case("concat", [X, X], [f(4, 3)], reads=(24, 24), writes=(48,)),
     Case("split", [f(4, 3)], [X, f(2, 3)], reads=(48,), writes=(24, 24)),
@@ -155,7 +155,10 @@ MOVEMENT = [
     Case("window_function", [i()], [f(8)], {"window": "hann"}, vector=24, special=8),
     Case("window_function", [i()], [f(8)], {"window": "blackman"}, vector=48, special=16),
     Case("bucketize", [X, f(7)], [i(2, 3)], vector=18),  # 8 intervals
-    *(Case(k, [X, i(1)], [f(6)], reads=(0, 0), writes=(0,)) for k in ("reshape", "identity", "view_expand", "bit_cast")),
+    *(
+        Case(k, [X, i(1)], [f(6)], reads=(0, 0), writes=(0,))
+        for k in ("reshape", "identity", "view_expand", "view_transpose", "view_slice", "view_split", "bit_cast")
+    ),
 ]
 
 OTHER = [

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from networks import grouped, machine
+from networks import grouped, machine, worked
 
 from edpc.errors import UsageError
+from edpc.fusion.engine import fuse
 from edpc.guards import GUARDS, check
 from edpc.ir import Refusal
 from edpc.operators import CONTRACTION, ELEMENTWISE, MATMUL, SOFTMAX
@@ -161,3 +162,76 @@ def test_guards_that_cannot_be_asked_are_refused_by_name(guard: Guard, message: 
 
 def test_every_guard_has_a_summary() -> None:
     assert all(guard.__doc__ for guard in GUARDS.values())
+
+
+SCORES = "%x = input() : fp32[{b},4,8]; %v = reshape(%x) : fp32[{b},4,2,4]; %t = transpose(%v) {{perm = {perm}}} : fp32[{shape}];"
+
+
+@pytest.mark.parametrize(
+    ("batch", "perm", "shape", "fits"),
+    [
+        (2, "[0, 2, 1, 3]", "2,2,4,4", False),  # heads of two sequences
+        (1, "[0, 2, 1, 3]", "1,2,4,4", True),
+        (2, "[0, 1, 3, 2]", "2,4,4,2", True),  # the matrices themselves, transposed
+    ],
+)
+def test_matrix_strides_wants_one_step_between_operands(batch: int, perm: str, shape: str, fits: bool) -> None:
+    body = SCORES.format(b=batch, perm=perm, shape=shape) + f"%y = input() : fp32[{shape.replace('4,4,2', '4,2,4')}];"
+    out = shape.replace("4,4,2", "4,4,4")
+    side = " {transpose_b = true}" if shape.endswith("4,4") else ""
+    body += f"%a = matmul(%t, %y){side} : fp32[{out}]; %return = return(%a) : ()"
+    rule = Rule("product", (one(MATMUL),), "gemm", prologue=frozenset({"transpose"}), prologue_guards=(Guard("matrix-strides"),))
+    assert (
+        "t" in {member for group in grouped(body, rule).values() if len(group.members) > 2 for member in group.members}
+    ) is fits
+
+
+def test_matrix_strides_says_why_a_result_is_copied() -> None:
+    body = HEAD.replace("[4,8]", "[2,2,8]")
+    body += (
+        "%v = reshape(%a) : fp32[2,2,4,2]; %t = transpose(%v) {perm = [0, 2, 1, 3]} : fp32[2,4,2,2]; %return = return(%t) : ()"
+    )
+    rule = Rule("out", (one(MATMUL), maybe(frozenset({"transpose"}), Guard("matrix-strides"))), "gemm")
+    (no,) = [no for nos in refusals(body, rule=rule).values() for no in nos]
+    assert no.reason == "%t leaves fp32[2,2,8] with more than one step between matrices, so it is copied"
+    one_sequence = body.replace("[2,2,8]", "[1,4,8]").replace("[2,2,4,2]", "[4,8,1,1]").replace("[2,4,2,2]", "[4,1,8,1]")
+    assert not any(refusals(one_sequence, rule=rule).values())
+
+
+def test_plain_epilogue_wants_what_the_vendors_wide_products_do() -> None:
+    body = HEAD + "%s = bias(%a, %b) : fp32[4,8]; %r = relu(%s) : fp32[4,8]; %g = gelu(%r) : fp32[4,8]; %return = return(%g) : ()"
+    said = "is more than the library's fp32 products do as they store: add a tensor, rectify"
+    assert reason(body, Guard("plain-epilogue")) == f"%g {said}"
+    assert not any(refusals(body.replace("fp32", "bf16"), Guard("plain-epilogue")).values())
+    # One tensor is added as the accumulators start; the product that has a bias already takes no second one.
+    residual = HEAD + "%y = input() : fp32[4,8]; %s = add(%a, %y) : fp32[4,8]; %return = return(%s) : ()"
+    assert not any(refusals(residual, Guard("plain-epilogue")).values())
+    assert reason(residual.replace("(%x, %w)", "(%x, %w, %b)"), Guard("plain-epilogue")) == f"%s {said}"
+    assert reason(residual.replace("[4,8]", "[2,4,8]").replace("[8,8]", "[2,8,8]"), Guard("plain-epilogue")) == f"%s {said}"
+
+
+def test_one_call_wants_the_same_source() -> None:
+    body = HEAD + "%r = relu(%a) : fp32[4,8]; %return = return(%r) : ()"
+    assert reason(body, Guard("one-call")) == "%r is a call of its own"
+    at = ' loc("call")'
+    named = body.replace("matmul(%x, %w) : fp32[4,8]", f"matmul(%x, %w) : fp32[4,8]{at}").replace(
+        "relu(%a) : fp32[4,8]", f"relu(%a) : fp32[4,8]{at}"
+    )
+    assert not any(refusals(named, Guard("one-call")).values())
+
+
+def test_bits_at_most_wants_narrow_operands() -> None:
+    body = HEAD + "%r = relu(%a) : fp32[4,8]; %return = return(%r) : ()"
+    assert reason(body, Guard("bits-at-most", 16)) == "%r reads fp32[4,8], wider than 16 bits"
+    assert not any(refusals(body.replace("fp32", "bf16"), Guard("bits-at-most", 16)).values())
+
+
+def test_a_rule_holds_only_under_its_setting() -> None:
+    rule = Rule("epilogue", (one(MATMUL), many(ELEMENTWISE)), "gemm", when=("launch", "graph"))
+    target = machine((rule,))
+    graph = worked(HEAD + "%r = relu(%a) : fp32[4,8]; %return = return(%r) : ()")
+    assert [group.rule for group in fuse(graph, target.rules, target)] == ["epilogue"]
+    eager = target.with_setting("launch", "eager")
+    assert [group.rule for group in fuse(graph, eager.rules, eager)] == ["separate", "separate"]
+    with pytest.raises(ValueError, match=r"there is no setting launch=lazy for the rule epilogue"):
+        machine((replace(rule, when=("launch", "lazy")),))

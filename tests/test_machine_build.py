@@ -117,7 +117,7 @@ def test_writing_a_part_in_place_warms_no_more_than_that_part() -> None:
 
 
 def test_operands_are_warm_when_they_and_the_traffic_since_fit_the_cache() -> None:
-    # warm part of the L2: 0.752 * 50 MB = 37.6 MB; 8 M fp32 elements are 32 MB, 10 M are 40 MB
+    # warm part of the L2: 0.75 * 50 MB = 37.5 MB; 8 M fp32 elements are 32 MB, 10 M are 40 MB
     small, large = chain(3, 8_000_000), chain(3, 10_000_000)
     assert build_table(small, alone(small), H100).cold_bytes.sum() == 0
     assert build_table(large, alone(large), H100).warm_bytes.sum() == 0

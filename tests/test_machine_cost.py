@@ -209,6 +209,46 @@ def test_variants_in_one_evaluation_equal_evaluations_one_by_one() -> None:
         assert [float(x[i]) for x in together] == pytest.approx([float(x) for x in single], rel=1e-12)
 
 
+def test_equal_kernels_share_their_model_error_and_different_ones_do_not() -> None:
+    # Small products, 90 % of them within 0.8 and 1.3 of their prediction; nothing else is uncertain.
+    exact = replace(
+        H100,
+        static_power=replace(H100.static_power, range=None),
+        units=tuple(
+            replace(
+                unit,
+                rate={p: replace(q, range=None) for p, q in unit.rate.items()},
+                energy={p: replace(q, range=None) for p, q in unit.energy.items()},
+            )
+            for unit in H100.units
+        ),
+        memories=tuple(
+            replace(m, **{part: replace(getattr(m, part), range=None) for part in ("bandwidth", "read_energy", "write_energy")})
+            for m in H100.memories
+        ),
+        parameters={key: replace(q, range=None) for key, q in H100.parameters.items()}
+        | {"gemm.error": replace(H100.parameters["gemm.error"], range=(0.8, 1.3))},
+    )
+    model = model_of(exact)
+
+    def relative(widths: list[int]) -> tuple[float, float]:
+        net = Net("bf16")
+        x = net.input("x", 1, 4096)
+        results = [net.op(f"y{i}", "matmul", [x, net.parameter(f"w{i}", 4096, n)], 1, n) for i, n in enumerate(widths)]
+        graph = net.done(*results)
+        table = build_table(graph, alone(graph), exact)
+        plan = model.plan(table, exact)
+        nominal = float(totals(model, table, exact, exact.constants(), plan)[1])
+        low, high = uncertainty(model, table, exact, plan).latency_s
+        return low / nominal, high / nominal
+
+    assert relative([64]) == pytest.approx((0.8, 1.3), rel=0.01)
+    assert relative([64] * 9) == pytest.approx((0.8, 1.3), rel=0.01)
+    low, high = relative([64 + 8 * i for i in range(9)])
+    assert 0.88 < low < 0.95
+    assert 1.05 < high < 1.15
+
+
 # --- laws -----------------------------------------------------------------------------------------------------
 
 BETTER_WHEN_MORE = ("dram.bandwidth", "matrix.bf16.rate", "vector.fp32.rate", "special.fp32.rate", "llc.bandwidth")

@@ -51,6 +51,16 @@ def test_a_dropout_with_a_mask_that_is_read_stays() -> None:
     assert kinds(graph)["d"] == "dropout"
 
 
+def test_transposes_of_transposes_are_one() -> None:
+    graph = cleaned("""%x = input() : fp32[2,3,4]; %a = transpose(%x) {perm = [1, 0, 2]} : fp32[3,2,4]
+        %b = transpose(%a) {perm = [0, 2, 1]} : fp32[3,4,2]; %c = transpose(%b) {perm = [1, 0, 2]} : fp32[4,3,2]
+        %r = relu(%b) : fp32[3,4,2]; %return = return(%r, %c) : ()""")
+    # Axis 0 of %b is axis 1 of %x, axis 1 its axis 2, axis 2 its axis 0; %c turns all round.
+    assert kinds(graph) == {"x": "input", "b": "transpose", "c": "transpose", "r": "relu", "return": "return"}
+    assert [graph.op(name).attribute("perm") for name in "bc"] == [(1, 2, 0), (2, 1, 0)]
+    assert graph.operands("b") == graph.operands("c") == (Value("x"),)
+
+
 def test_what_nobody_reads_is_gone_but_inputs_stay() -> None:
     graph = cleaned("""%x = input() : fp32[4]; %y = input() : fp32[4]; %w = parameter() : fp32[4]
         %dead = relu(%y) : fp32[4]; %deader = mul(%dead, %w) : fp32[4]; %r = relu(%x) : fp32[4]; %return = return(%r) : ()""")
@@ -157,7 +167,7 @@ def test_it_settles_verifies_and_adds_no_work(graph: Graph) -> None:
     assert again == graph
 
 
-def test_two_transposes_that_only_each_other_read_are_one() -> None:
+def test_a_transpose_of_a_transpose_reads_what_the_first_one_read() -> None:
     text = """%x = input() : fp32[2,3,4,5]; %a = transpose(%x) {perm = [0, 2, 1, 3]} : fp32[2,4,3,5]
         %b = transpose(%a) {perm = [0, 1, 3, 2]} : fp32[2,4,5,3]; %return = return(%b) : ()"""
     graph = cleaned(text)
@@ -165,7 +175,8 @@ def test_two_transposes_that_only_each_other_read_are_one() -> None:
     # Axis i of %b is axis perm[i] of %a, which is axis first[perm[i]] of %x.
     assert graph.op("b").attribute("perm") == (0, 2, 3, 1)
     read_by_others = cleaned(text.replace("return(%b)", "return(%b, %a)"))
-    assert read_by_others.op("b").attribute("perm") == (0, 1, 3, 2)
+    assert kinds(read_by_others)["a"] == "transpose"
+    assert read_by_others.op("b").attribute("perm") == (0, 2, 3, 1)
 
 
 def test_a_mean_over_an_image_is_a_pooling() -> None:

@@ -25,7 +25,9 @@ from edpc.operators import KINDS
 from edpc.target import Basis, Target
 from tests.machine_graphs import Net
 
-MODULES = {module.name: import_module(f"targets.{module.name}") for module in iter_modules(targets.__path__)}
+MODULES = {
+    module.name: import_module(f"targets.{module.name}") for module in iter_modules(targets.__path__) if module.name[0] != "_"
+}
 TARGETS: dict[str, Target] = {name: module.TARGET for name, module in MODULES.items()}
 OURS = ("tpu", "tpu_v1", "tpu_v5e", "kpu", "kpu_t64", "kpu_t768", "cpu")
 PRECISIONS = {"fp32", "tf32", "bf16", "fp16", "fp8", "int8"}

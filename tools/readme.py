@@ -5,6 +5,9 @@
 A line `<!-- output: COMMAND -->` before a fenced block says where the block comes from. Every such command (edpc or edpc-opt and
 its arguments, and ` | head N` or ` | from TEXT` to shorten what it prints) is run from the root and its block replaced; with
 `--check` nothing is written and a block that would change is an error.
+
+Between `<!-- table: tools.validate ARGUMENTS -->` and `<!-- end -->` stands the table that `python -m tools.validate ARGUMENTS`
+prints; it is left alone where the measurements are not at hand.
 """
 
 from __future__ import annotations
@@ -16,10 +19,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools.validate.measured import FOLDER
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/attribution.md", "docs/passes.md", "docs/reference.md", "docs/targets.md")
 BLOCK = re.compile(r"(?P<mark><!-- output: (?P<command>.+?) -->\n```\w*\n)(?P<text>.*?)(?P<end>^```$)", re.DOTALL | re.MULTILINE)
-MODULES = {"edpc": "edpc.cli.main", "edpc-opt": "edpc.cli.opt"}
+TABLE = re.compile(r"(?P<mark><!-- table: (?P<command>.+?) -->\n)(?P<text>.*?)(?P<end>^<!-- end -->$)", re.DOTALL | re.MULTILINE)
+MODULES = {"edpc": "edpc.cli.main", "edpc-opt": "edpc.cli.opt", "tools.validate": "tools.validate"}
 
 
 def output_of(command: str) -> str:
@@ -49,6 +55,8 @@ def output_of(command: str) -> str:
 
 def renewed(text: str) -> str:
     """The document with every marked block as its command prints it now."""
+    if FOLDER.is_dir():
+        text = TABLE.sub(lambda m: m["mark"] + output_of(m["command"]) + m["end"], text)
     return BLOCK.sub(lambda m: m["mark"] + output_of(m["command"]) + m["end"], text)
 
 

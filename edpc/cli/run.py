@@ -29,7 +29,7 @@ from edpc.target import Target
 T = TypeVar("T")
 
 ALL_TARGETS = ("h100", "kpu", "tpu", "cpu")
-_COMMANDS = ("targets", "blocks", "passes", "sweep", "diff")
+_COMMANDS = ("serve", "sweep", "diff", "targets", "blocks", "passes")
 
 
 @dataclass(frozen=True, slots=True)

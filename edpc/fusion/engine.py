@@ -13,7 +13,7 @@ from edpc.fusion.net import Net
 from edpc.fusion.region import FREE
 from edpc.guards import check
 from edpc.ir import Graph, Group, Refusal
-from edpc.operators import VIEW
+from edpc.operators import DATA_MOVEMENT, VIEW
 from edpc.target import Rule, Target, kernel_class
 
 SEPARATE = "separate"
@@ -79,13 +79,14 @@ def fuse(graph: Graph, rules: Sequence[Rule], target: Target) -> tuple[Group, ..
 
     Args:
         graph: with `Work` on every operator.
-        rules: in order of priority; empty for a machine that fuses nothing.
+        rules: in order of priority; empty for a machine that fuses nothing. Those for other settings of it are left out.
         target: whose memories the guards may ask for.
 
     Raises:
         UsageError: a rule names a guard that does not exist.
     """
     check(rules, target)
+    rules = [rule for rule in rules if target.has(rule)]
     net = Net.of(graph)
     partition = Partition(net, [FREE] * len(net.names))
     _match_all(partition, rules, target)
@@ -102,12 +103,14 @@ def _match_all(partition: Partition, rules: Sequence[Rule], target: Target) -> N
         pattern = Pattern.of(rule, rules)
         for kind in rule.stages[0].kinds:
             starting.setdefault(kind, []).append(pattern)
-    late_kinds = frozenset[str]().union(*(rule.prologue for rule in rules))
+    # Who may yet be taken by a reader is no anchor before all others were; what only moves data comes last of all.
+    prologue = frozenset[str]().union(*(rule.prologue for rule in rules))
+    turn = {kind: 2 if kind in DATA_MOVEMENT else 1 for kind in prologue}
     anchors = [i for i, op in enumerate(net.ops) if op.is_compute and op.kind not in VIEW]
     hopeless: dict[str, set[int]] = {rule.name: set() for rule in rules}
-    for late in (False, True):
+    for now in range(3):
         for anchor in anchors:
-            if owner[anchor] != FREE or (net.ops[anchor].kind in late_kinds and not late):
+            if owner[anchor] != FREE or turn.get(net.ops[anchor].kind, 0) > now:
                 continue
             refused: dict[str, Refusal] = {}
             missed: list[tuple[int, Refusal]] = []
@@ -132,7 +135,7 @@ def _match_all(partition: Partition, rules: Sequence[Rule], target: Target) -> N
                 if not grown.matched and (grown.starved or len(members) > LARGE):
                     hopeless[rule.name].update(grown.first)
             else:
-                if late or not _reads_free(partition, anchor):
+                if now == 2 or not _reads_free(partition, anchor):
                     told = [no for size, no in missed if size > 1]
                     partition.alone(anchor, (*told, *refused.values())[:MOST_REFUSALS])
 

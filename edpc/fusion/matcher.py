@@ -165,7 +165,31 @@ class Attempt:
                 break
             self.barred |= alone
         if self.matched:
-            _prologue(self.region, self.pattern.rule.prologue)
+            self._prologue()
+
+    def _prologue(self) -> None:
+        """Operators of the prologue's kinds that only the region reads are members, and the views between."""
+        rule, region = self.pattern.rule, self.region
+        if not rule.prologue:
+            return
+        net = region.net
+        pending = list(region.members)
+        while pending:
+            reader = pending.pop()
+            for slot, (producer, _) in enumerate(net.operands[reader]):
+                path: list[int] = []
+                here = producer
+                while net.clear[here] and _only_read_by(region, here, path):
+                    path.append(here)
+                    here = net.operands[here][0][0]
+                if net.ops[here].kind not in rule.prologue or not _only_read_by(region, here, path):
+                    continue
+                candidate = Candidate(region, self.target, here, (Read(reader, slot, tuple(reversed(path))),))
+                if why := refusal(rule.prologue_guards, candidate):
+                    self.refuse(candidate, why)
+                    continue
+                region.add(here, path)
+                pending.append(here)
 
     def _widening(self, joined: Iterable[tuple[int, int, tuple[Read, ...]]]) -> set[int]:
         """Members that widen a value for readers outside, all of which could take them as a prologue."""
@@ -194,24 +218,6 @@ def attempt(
         grown.refusals.clear()
         grown.refuse(candidate, why)
     return grown
-
-
-def _prologue(region: Region, kinds: frozenset[str]) -> None:
-    """Operators of these kinds that only the region reads are members, and the views between."""
-    if not kinds:
-        return
-    net = region.net
-    pending = list(region.members)
-    while pending:
-        for producer, _ in net.operands[pending.pop()]:
-            path: list[int] = []
-            here = producer
-            while net.clear[here] and _only_read_by(region, here, path):
-                path.append(here)
-                here = net.operands[here][0][0]
-            if net.ops[here].kind in kinds and _only_read_by(region, here, path):
-                region.add(here, path)
-                pending.append(here)
 
 
 def _only_read_by(region: Region, position: int, path: Sequence[int]) -> bool:

@@ -132,7 +132,7 @@ class Candidate:
 
     Attributes:
         region: the region as it stands. target: the machine.
-        position: the operator. reads: how it reads the region; empty for the anchor.
+        position: the operator. reads: how it reads the region, or, of a prologue, how the region reads it; empty for the anchor.
         hopeful: kinds that may still join, so that a value which one of them reads is not yet lost.
         barred: operators that will not.
     """

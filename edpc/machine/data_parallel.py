@@ -15,7 +15,9 @@ import numpy as np
 
 from edpc.machine.compose import compose, dram_bytes, external_bytes, kernel_sum
 from edpc.machine.data_parallel_attention import PARAMETERS as ATTENTION
-from edpc.machine.data_parallel_attention import Blocks, Heads, count_blocks, decode_times, tiled_times
+from edpc.machine.data_parallel_attention import Blocks, Heads, count_blocks, decode_times, heads_of, tiled_times
+from edpc.machine.data_parallel_error import PARAMETERS as ERRORS
+from edpc.machine.data_parallel_error import latency_error
 from edpc.machine.data_parallel_gemm import PARAMETERS as GEMM
 from edpc.machine.data_parallel_gemm import (
     Products,
@@ -29,10 +31,14 @@ from edpc.machine.data_parallel_gemm import (
     library_times,
     persistent_times,
 )
+from edpc.machine.data_parallel_host import PARAMETERS as HOST
+from edpc.machine.data_parallel_host import asks, exposed_launches
 from edpc.machine.data_parallel_power import PARAMETERS as POWER
-from edpc.machine.data_parallel_power import clock_fraction, exposed_launches
+from edpc.machine.data_parallel_power import clock_fraction
+from edpc.machine.data_parallel_rereads import with_rereads
 from edpc.machine.data_parallel_vector import PARAMETERS as VECTOR
-from edpc.machine.data_parallel_vector import Patterns, patterns, vector_times
+from edpc.machine.data_parallel_vector import QUANTISE, ROWWISE, Patterns, patterns, vector_times
+from edpc.machine.mixed_step import PARAMETERS as SERVING
 from edpc.machine.model import Constants, CostModel, register, spread
 from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of, utilization
 from edpc.machine.table import CostColumns, Flags, Floats, Ints, KernelTable, Names
@@ -49,6 +55,7 @@ _LIBRARY, _PERSISTENT, _CONVOLUTION8, _LANES, _ATTENTION, _DIRECT = (
     "direct",
 )
 _BYTES = {"fp64": 8.0, "fp32": 4.0, "tf32": 4.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5, "fp4": 0.5}
+_FAMILY = {_LIBRARY: "gemm", _PERSISTENT: "gemm8", _CONVOLUTION8: "conv8", _LANES: "ffma"}
 _NARROWEST_TILE = 8  # columns of the smallest matrix instruction; grouped convolutions below it run on the vector lanes
 
 
@@ -95,7 +102,6 @@ class DataParallel(CostModel):
     parameters: ClassVar[Mapping[str, tuple[str, str]]] = {
         "sm.count": ("1", "multiprocessors"),
         "launch.graph": ("s", "launch of a kernel replayed in a graph"),
-        "launch.eager": ("s", "host time of a launch by an eager framework"),
         "recurrent.step": ("s", "synchronisation of a step of a recurrence"),
         "llc.warm_fraction": ("1", "share of the last-level cache that keeps what was just written"),
         "llc.capacity": ("B", "capacity of a memory of role llc"),
@@ -103,6 +109,9 @@ class DataParallel(CostModel):
         **ATTENTION,
         **VECTOR,
         **POWER,
+        **ERRORS,
+        **HOST,
+        **SERVING,
     }
 
     def plan(self, table: KernelTable, target: Target) -> Plan:
@@ -127,14 +136,12 @@ class DataParallel(CostModel):
                 best = chosen(_some(products, at))
                 tiles.m[at], tiles.n[at], tiles.split[at] = best.m, best.n, best.split
         fused, first = np.unique(kernel[form == _ATTENTION], return_index=True)
-        heads = _heads(table, products, np.flatnonzero(form == _ATTENTION)[first], fused)
+        heads = heads_of(table, products, np.flatnonzero(form == _ATTENTION)[first], fused)
         blocks = count_blocks(heads)
         calls = np.ones(len(table.group), bool)
         calls[kernel[form != _DIRECT]] = False
         calls &= table.launches > 0
-        resident = float(c["vector.softmax_resident"])
-        eager = target.setting("launch") == "eager"
-        walked = patterns(table, np.flatnonzero(calls), eager, resident)
+        walked = with_rereads(patterns(table, np.flatnonzero(calls), target.setting("launch") == "eager", c), table, c)
         padded = _padding(table, form)
         for number, share in zip(fused, blocks.executed, strict=True):
             padded[table.kernel == number] = share
@@ -144,32 +151,39 @@ class DataParallel(CostModel):
     def evaluate(self, table: KernelTable, target: Target, constants: Constants, plan: Plan) -> CostColumns:
         """Latency and energy of every kernel, divided among its operators."""
         c = {**target.constants(), **constants}
+        table = _touched(table, plan)
         sms = c["sm.count"]
         eager = target.setting("launch") == "eager"
-        bodies = _bodies(table, target, c, plan, eager)
+        bodies = _bodies(table, target, c, plan)
         launched = bodies.extra if eager else bodies.extra + table.launches * c["launch.graph"]
 
         energy = _energies(table, target, c, plan, bodies)
         occupancy = np.minimum(bodies.blocks / sms, 1.0) * (table.launches > 0)
-        events = kernel_sum(table, sum(energy, start=np.zeros(1)))
-        phi = clock_fraction(bodies.compute, bodies.memory, launched, bodies.q, occupancy, events, c)
+        sums = kernel_sum(table, energy[0]), kernel_sum(table, energy[1] + energy[2])
+        phi = clock_fraction(bodies.compute, bodies.memory, launched, bodies.q, occupancy, *sums, c)
 
         compute = bodies.compute / phi
         use_of_lanes = _operator_seconds(table, target, c)
         latency = compose(table, compute, bodies.memory, launched, bodies.q, use_of_lanes, external_bytes(table))
-        active = c["power.active"] * occupancy * phi * latency.total
-        waiting = exposed_launches(latency.total, table.launches, c["launch.eager"]) if eager else np.zeros_like(latency.total)
+        voltage = phi ** c["power.voltage"]
+        active = c["power.active"] * occupancy * phi * voltage * latency.total
+        # Where a kernel takes longer than predicted it does so at the predicted power.
+        error = latency_error(_families(table, plan), latency.total, c)
+        priced = error * np.where(phi < 1.0, c["power.capped.error"], c["power.error"])
+        body = error * latency.total
+        waiting = exposed_launches(body, table.launches, asks(table), c) if eager else np.zeros_like(body)
         busy = latency.compute_s + latency.memory_s + latency.overhead_s
-        overhead_s = latency.overhead_s + spread(waiting, np.where(table.free, 0.0, 1.0), table.kernel)
-        total = latency.total + waiting
+        slower, dearer = error[..., table.kernel], priced[..., table.kernel]
+        overhead_s = slower * latency.overhead_s + spread(waiting, np.where(table.free, 0.0, 1.0), table.kernel)
+        total = body + waiting
         return CostColumns(
-            compute_s=latency.compute_s,
-            memory_s=latency.memory_s,
+            compute_s=slower * latency.compute_s,
+            memory_s=slower * latency.memory_s,
             overhead_s=overhead_s,
-            compute_j=energy[0],
-            on_chip_j=energy[1],
-            dram_j=energy[2],
-            overhead_j=spread(active, busy, table.kernel),
+            compute_j=dearer * voltage[..., table.kernel] * energy[0],
+            on_chip_j=dearer * energy[1],
+            dram_j=dearer * energy[2],
+            overhead_j=spread(priced * active, busy, table.kernel),
             dram_bytes=np.broadcast_to(dram_bytes(table), overhead_s.shape),
             busy_compute_s=compute,
             busy_memory_s=bodies.memory,
@@ -198,6 +212,18 @@ def _forms(table: KernelTable, served: Names, kernel: Ints) -> Names:
     return form
 
 
+def _families(table: KernelTable, plan: Plan) -> Names:
+    """Every kernel's family, as model errors name it."""
+    found: Names = np.full(len(table.group), "vector", dtype="U32")
+    found[plan.patterns.kernels[np.isin(plan.patterns.pattern, ROWWISE)]] = "rowwise"
+    found[plan.patterns.kernels[plan.patterns.pattern == QUANTISE]] = "gemm8"
+    at = np.flatnonzero(plan.main >= 0)
+    found[at] = np.array([_FAMILY[str(form)] for form in plan.form[plan.main[at]]], "U32") if len(at) else found[at]
+    causal, decode = plan.heads.causal, plan.heads.decode
+    found[plan.fused] = np.where(decode, "attention.decode", np.where(causal, "attention.prefill", "attention.encoder"))
+    return found
+
+
 def _moved(table: KernelTable) -> dict[str, Floats]:
     """Bytes from DRAM, from the last-level cache, and written, per operator."""
     return {"dram": table.weight_bytes + table.cold_bytes, "warm": table.warm_bytes, "write": table.write_bytes}
@@ -207,31 +233,18 @@ def _some(p: Products, at: Ints) -> Products:
     return Products(*(getattr(p, name)[..., at] for name in Products.__slots__))
 
 
-def _heads(table: KernelTable, p: Products, first: Ints, kernels: Ints) -> Heads:
-    """Attentions from their first product, queries by keys.
-
-    Where the graph repeats shared key heads instead of folding queries, the bytes that keys and values really have tell how
-    many query heads share one.
-    """
-    group = np.maximum(table.query_group[kernels], 1.0)
-    heads, queries = p.batch[first] * group, p.m[first] / group
-    keys, depth, size = p.n[first], p.k[first], p.element[first]
-    read = p.dram[first] + p.warm[first] - heads * queries * depth * size
-    repeated = np.where(read > 0, 2.0 * heads * keys * depth * size / np.maximum(read, 1.0), 1.0)
-    shared = np.where(group > 1, group, np.clip(np.round(repeated), 1.0, heads))
-    return Heads(
-        heads=heads,
-        kv_heads=np.maximum(np.round(heads / shared), 1.0),
-        queries=queries,
-        keys=keys,
-        depth=depth,
-        causal=table.causal[kernels],
-        window=table.window[kernels],
-        element=size,
-        rate=p.rate[first],
-        dram=p.dram[first],
-        warm=p.warm[first],
-        write=p.write[first],
+def _touched(table: KernelTable, plan: Plan) -> KernelTable:
+    """The columns without what a window keeps a decode step from reading."""
+    share = np.ones(len(table.group))
+    share[plan.fused] = plan.heads.seen
+    if (share == 1.0).all():
+        return table
+    by_operator = share[table.kernel]
+    return replace(
+        table,
+        weight_bytes=table.weight_bytes * by_operator,
+        cold_bytes=table.cold_bytes * by_operator,
+        warm_bytes=table.warm_bytes * by_operator,
     )
 
 
@@ -256,7 +269,7 @@ def _main(table: KernelTable, kernel: Ints, form: Names) -> Ints:
     return main
 
 
-def _bodies(table: KernelTable, target: Target, c: Constants, plan: Plan, eager: bool) -> _Bodies:
+def _bodies(table: KernelTable, target: Target, c: Constants, plan: Plan) -> _Bodies:
     """Busy times of every kernel at full clock."""
     lead = np.broadcast_shapes(*(np.shape(v)[:-1] for v in c.values()))
     g = len(table.group)
@@ -264,7 +277,7 @@ def _bodies(table: KernelTable, target: Target, c: Constants, plan: Plan, eager:
     found.q += np.inf
     _vector_bodies(found, table, target, c, plan)
     _attention_bodies(found, table, target, c, plan)
-    _product_bodies(found, table, target, c, plan, eager)
+    _product_bodies(found, table, target, c, plan)
     return found
 
 
@@ -298,7 +311,7 @@ def _attention_bodies(found: _Bodies, table: KernelTable, target: Target, c: Con
     found.extra[..., plan.fused] = extra * table.launches[plan.fused]
 
 
-def _product_bodies(found: _Bodies, table: KernelTable, target: Target, c: Constants, plan: Plan, eager: bool) -> None:
+def _product_bodies(found: _Bodies, table: KernelTable, target: Target, c: Constants, plan: Plan) -> None:
     """Kernels that run matrix products: all their contractions compute, the largest one shapes memory and floor."""
     kernel = table.kernel[table.owner]
     rates = per_row(target, c, "matrix", "rate", plan.precision)
@@ -308,7 +321,7 @@ def _product_bodies(found: _Bodies, table: KernelTable, target: Target, c: Const
         at = np.flatnonzero(plan.form == form)
         if not len(at):
             continue
-        t = _times(form, _some(products, at), Tiles(plan.tiles.m[at], plan.tiles.n[at], plan.tiles.split[at]), c, eager)
+        t = _times(form, _some(products, at), Tiles(plan.tiles.m[at], plan.tiles.n[at], plan.tiles.split[at]), c)
         # Kernels first: several contractions may stand in one.
         np.add.at(found.compute.T, kernel[at], (t.compute * steps[at]).T)
         np.add.at(found.restream.T, kernel[at], (t.restream * steps[at] + np.zeros_like(t.compute)).T)
@@ -330,12 +343,12 @@ def _product_bodies(found: _Bodies, table: KernelTable, target: Target, c: Const
         found.extra += _sum(kernel[recurrent], steps[recurrent], g) * c["recurrent.step"]
 
 
-def _times(form: str, p: Products, tiles: Tiles, c: Constants, eager: bool) -> Times:
+def _times(form: str, p: Products, tiles: Tiles, c: Constants) -> Times:
     if form == _LIBRARY:
         return library_times(p, tiles, c)
     if form == _PERSISTENT:
         return persistent_times(p, tiles, c)
-    return convolution8_times(p, c) if form == _CONVOLUTION8 else lane_times(p, tiles, c, eager)
+    return convolution8_times(p, c) if form == _CONVOLUTION8 else lane_times(p, tiles, c)
 
 
 def _operator_seconds(table: KernelTable, target: Target, c: Constants, matrix: str | None = "matrix") -> Floats:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edpc.machine.compose import overlap
-from edpc.machine.data_parallel_gemm import Times
+from edpc.machine.data_parallel_gemm import Products, Times
 from edpc.machine.model import Constants
-from edpc.machine.table import Flags, Floats
+from edpc.machine.table import Flags, Floats, Ints, KernelTable
 
 _TILED = {
     "floor": ("s", "shortest time beyond the launch, with the kernels that prepare the operands"),
@@ -27,33 +27,37 @@ _TILED = {
     "tail": ("1", "how much of the longest tile is not hidden behind the others"),
     "relayout_bandwidth": ("B/s", "rate at which queries, keys and values are laid out for the kernel"),
 }
-_DECODE = {
-    "floor": ("s", "shortest time beyond the launch"),
-    "key": ("s", "walk over one key of 128 elements"),
-    "cta": ("s", "every thread block beyond the first wave"),
-}
 PARAMETERS: Mapping[str, tuple[str, str]] = {
     **{f"attention.{form}.{name}": what for form in ("prefill", "encoder") for name, what in _TILED.items()},
     "attention.prefill.wide_saving": ("s", "what 16-bit heads of 128 elements save of the floor"),
     "attention.prefill.window": ("s", "a tile's extra cost of a sliding window"),
     "attention.prefill.rate8": ("1", "8-bit over 16-bit rate, in halves of the peak ratio"),
     "attention.prefill.softmax8": ("1", "cost of exponentials with 8-bit operands, relative"),
+    "attention.prefill.widen8": ("1", "cost of widening 8-bit keys under a window, relative"),
     "attention.encoder.padded_head": ("1", "time of a head padded to a multiple of 64, relative to a full one"),
     "attention.read_efficiency": ("1", "achieved over peak DRAM bandwidth"),
     "attention.overlap": ("1", "exponent of the overlap of compute and memory"),
-    **{f"attention.{form}.{name}": what for form in ("mmha", "xqa", "xqa8") for name, what in _DECODE.items()},
+    **{f"attention.{form}.floor": ("s", "shortest time beyond the launch") for form in ("mmha", "xqa", "xqa8")},
+    **{f"attention.{form}.cta": ("s", "every thread block beyond the first wave") for form in ("mmha", "xqa", "xqa8")},
+    "attention.mmha.key": ("s", "walk over one key of 128 elements"),
+    "attention.mmha.loop": ("s", "the same thread block's loop over keys, where its first step does not do"),
+    "attention.mmha.second": ("s", "the second wave of thread blocks"),
     "attention.mmha.rate": ("1/s", "products of query and key elements"),
+    "attention.xqa.key": ("s", "walk over one key of 128 elements"),
     "attention.xqa.rate": ("1/s", "products of padded query heads and key elements"),
     "attention.xqa.cta8": ("s", "every thread block beyond the first wave, 8-bit cache"),
+    "attention.xqa.floor8": ("s", "shortest time beyond the launch, 8-bit cache"),
+    "attention.xqa8.wide": ("s", "what more than eight query heads a key head add to the floor"),
     "attention.decode.combine_bandwidth": ("B/s", "rate at which partial results are added"),
     "attention.decode.merge": ("s", "merging the parts of a split sequence"),
-    "attention.decode.blocks": ("1", "thread blocks beyond which the sequence is not split"),
     "attention.decode.read_efficiency": ("1", "achieved over peak DRAM bandwidth of cache reads"),
-    "attention.decode.warm_bandwidth": ("B/s", "bandwidth of a cache that is still in the last-level cache"),
     "attention.decode.overlap": ("1", "exponent of the overlap of walk and memory"),
 }
 
 _KEYS = 128  # keys a block
+_SPLIT_BLOCKS = 7.0  # thread blocks a multiprocessor beyond which `xqa` does not split a sequence
+_XQA8_ROOM = 2048.0  # query heads times depth of which two blocks of `xqa8` fit a multiprocessor
+_MMHA_FIRST = 1500.0  # elements of keys that the first step of `mmha` takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,50 @@ class Heads:
     write: Floats
 
     @property
+    def seen(self) -> Floats:
+        """Share of the cached keys that are touched: a decode step reads no further back than its window."""
+        inside = np.minimum(self.window / np.maximum(self.keys, 1.0), 1.0)
+        return np.where(self.decode & (self.window > 0), inside, 1.0)
+
+    @property
     def decode(self) -> Flags:
         """One query against a cache."""
         one: Flags = (self.queries <= 1) & (self.keys > 1)
         return one
+
+
+def heads_of(table: KernelTable, p: Products, first: Ints, kernels: Ints) -> Heads:
+    """Attentions from their first product, queries by keys.
+
+    Where the graph repeats shared key heads instead of folding queries, the bytes that keys and values really have tell how
+    many query heads share one.
+
+    Args:
+        table: the columns.
+        p: all contractions.
+        first: rows of the attentions' first products.
+        kernels: rows of the attentions.
+    """
+    group = np.maximum(table.query_group[kernels], 1.0)
+    heads, queries = p.batch[first] * group, p.m[first] / group
+    keys, depth, size = p.n[first], p.k[first], p.element[first]
+    read = p.dram[first] + p.warm[first] - heads * queries * depth * size
+    repeated = np.where(read > 0, 2.0 * heads * keys * depth * size / np.maximum(read, 1.0), 1.0)
+    shared = np.where(group > 1, group, np.clip(np.round(repeated), 1.0, heads))
+    return Heads(
+        heads=heads,
+        kv_heads=np.maximum(np.round(heads / shared), 1.0),
+        queries=queries,
+        keys=keys,
+        depth=depth,
+        causal=table.causal[kernels],
+        window=table.window[kernels],
+        element=size,
+        rate=p.rate[first],
+        dram=p.dram[first],
+        warm=p.warm[first],
+        write=p.write[first],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +173,20 @@ def tiled_times(h: Heads, blocks: Blocks, c: Constants) -> Times:
     """Times of prefill and encoder attention: T = floor + re-layout + overlap(tiles over multiprocessors, bytes)."""
     sms = c["sm.count"]
     narrow = h.element < 2
+    windowed = (h.window > 0) & (h.window < h.keys)
+    eight = narrow & ~windowed  # with a window, 8-bit keys are widened and run as 16-bit ones, at half the rate
 
     def form(name: str) -> Floats:
         return np.where(h.causal, c[f"attention.prefill.{name}"], c[f"attention.encoder.{name}"])
 
     full = 64.0 * np.ceil(h.depth / 64.0)
     padded = np.where(h.depth == full, full, full * np.where(h.causal, 1.0, c["attention.encoder.padded_head"]))
-    depth = np.where(narrow & (h.depth > 128), 2.0 ** np.ceil(np.log2(np.maximum(h.depth, 1.0))), padded)
-    rate = h.rate * form("rate") * np.where(narrow, c["attention.prefill.rate8"], 1.0)
-    exponentials = form("softmax") * np.where(narrow, c["attention.prefill.softmax8"], 1.0)
+    depth = np.where(eight & (h.depth > 128), 2.0 ** np.ceil(np.log2(np.maximum(h.depth, 1.0))), padded)
+    rate = h.rate * form("rate") * np.where(eight, c["attention.prefill.rate8"], np.where(narrow, 0.5, 1.0))
+    exponentials = form("softmax") * np.where(eight, c["attention.prefill.softmax8"], 1.0)
     block = 4.0 * 128.0 * _KEYS * depth / (rate / sms) + exponentials
-    tile = form("cta") + np.where(h.window > 0, c["attention.prefill.window"], 0.0)
+    block = block * np.where(narrow & windowed, c["attention.prefill.widen8"], 1.0)
+    tile = form("cta") + np.where(windowed, c["attention.prefill.window"], 0.0)
     longest = blocks.longest * block + tile
     shared = (blocks.all * block + blocks.tiles * tile) / sms + form("tail") * longest
     relayout = 4.0 * h.depth * (h.heads * h.queries + 2.0 * h.kv_heads * h.keys)
@@ -157,38 +204,62 @@ def tiled_times(h: Heads, blocks: Blocks, c: Constants) -> Times:
 
 
 def decode_times(h: Heads, c: Constants) -> Times:
-    """Times of decode attention: T = floor + overlap of the walk along keys, thread blocks beyond one wave, and cache reads."""
+    """Times of decode attention: T = floor + overlap of the walk along keys, thread blocks beyond one wave, and cache reads.
+
+    A multiprocessor holds two blocks of `mmha` and of `xqa8` (one where query heads times depth outgrow its memory), one of `xqa`
+    with a 16-bit cache, four with an 8-bit one; further blocks wait.
+    """
     sms = c["sm.count"]
     shared = h.heads / np.maximum(h.kv_heads, 1.0)
     parts = h.kv_heads * np.maximum(1.0, np.floor(h.keys / 128.0))
     grouped = (shared > 1) & (shared <= 32)
-    xqa8 = grouped & (h.element < 2) & (h.depth > 64)
+    narrow = h.element < 2
+    xqa8 = grouped & narrow & (h.depth > 64)
     xqa = grouped & ~xqa8 & (parts >= 33)
     mmha = ~xqa8 & ~xqa
 
-    def form(name: str) -> Floats:
-        return np.where(mmha, c[f"attention.mmha.{name}"], np.where(xqa, c[f"attention.xqa.{name}"], c[f"attention.xqa8.{name}"]))
-
-    seen = np.where(h.window > 0, np.minimum(h.keys, np.maximum(h.window, 1.0)), h.keys)
+    seen = h.seen * h.keys
+    depth = 2.0 ** np.ceil(np.log2(np.maximum(h.depth, 64.0)))
     padded = 8.0 * np.ceil(shared / 8.0)
-    products = 2.0 * seen * h.depth * np.where(mmha, h.heads, h.kv_heads * padded)
+    products = 2.0 * seen * depth * np.where(mmha, h.heads, h.kv_heads * padded)
     arithmetic = products / np.where(mmha, c["attention.mmha.rate"], c["attention.xqa.rate"])
-    read = h.dram / (c["dram.bandwidth"] * c["attention.decode.read_efficiency"])
-    read = (read + h.warm / c["attention.decode.warm_bandwidth"]) * seen / h.keys
+    read = h.dram / (c["dram.bandwidth"] * c["attention.decode.read_efficiency"]) + h.warm / c["llc.bandwidth"]
+    read = read * h.seen
+
     groups = np.where(mmha, h.heads, h.kv_heads)
-    splits = np.minimum(np.ceil(h.keys / 128.0) ** 0.82, np.maximum(1.0, c["attention.decode.blocks"] / np.maximum(groups, 1.0)))
-    thread_blocks = np.where(xqa & (h.element >= 2), groups * splits, groups)
-    each = np.where(xqa & (h.element < 2), c["attention.xqa.cta8"], form("cta"))
-    each = each * np.where(xqa8, (padded * h.depth / 2048.0) ** 1.2, 1.0)
+    # Sequences are split by their length, whatever a window leaves of it, up to so many blocks a multiprocessor.
+    most = np.maximum(1.0, _SPLIT_BLOCKS * sms / np.maximum(groups, 1.0))
+    splits = np.where(xqa & ~narrow, np.minimum(np.ceil(h.keys / 128.0) ** 0.82, most), 1.0)
+    blocks = groups * splits
+    large = padded * depth > _XQA8_ROOM
+    held = sms * np.select([xqa8 & large, mmha | xqa8, narrow], [1.0, 2.0, 4.0], 1.0)
+    wider = np.sqrt(padded / 8.0)
+    looped = c["attention.mmha.loop"] / (1.0 + (_MMHA_FIRST / np.maximum(seen * depth, 1.0)) ** 4)
+    each = np.select(
+        [mmha, xqa8, narrow],
+        [
+            c["attention.mmha.cta"] + looped,
+            c["attention.xqa8.cta"] * depth / 128.0 * wider * np.where(large, 2.0, 1.0),
+            c["attention.xqa.cta8"] * wider,
+        ],
+        c["attention.xqa.cta"] * (0.8 + 0.2 * depth / 64.0),
+    )
+    waiting = np.maximum(blocks - held, 0.0)
+    # The second wave of `mmha` costs a fixed time, in which the third starts.
+    second = np.where(waiting > 0, np.maximum(c["attention.mmha.second"], (waiting - sms) * each), 0.0)
     partial = np.where(xqa8, 0.0, 6.0 * h.heads * h.depth / c["attention.decode.combine_bandwidth"])
-    later = np.maximum(thread_blocks - sms, 0.0) * each + partial
-    walk = seen * form("key") * h.depth / 128.0
+    later = np.where(mmha, second, waiting * each) + partial
+    walk = seen * np.where(mmha, c["attention.mmha.key"], c["attention.xqa.key"]) * depth / 128.0
     along = np.minimum(walk, walk / np.maximum(1.0, sms / np.maximum(groups, 1.0)) + c["attention.decode.merge"])
+    eight = c["attention.xqa8.floor"] + np.where(padded > 8, c["attention.xqa8.wide"], 0.0)
+    floor = np.select(
+        [mmha, xqa8, narrow], [c["attention.mmha.floor"], eight, c["attention.xqa.floor8"]], c["attention.xqa.floor"]
+    )
     q = c["attention.decode.overlap"]
     return Times(
         compute=overlap(along, later, q),
         memory=overlap(read, arithmetic, 4.0),
-        extra=form("floor"),
+        extra=floor,
         q=q,
         ctas=groups * np.maximum(1.0, np.floor(sms / np.maximum(groups, 1.0))),
         restream=np.zeros_like(along),

@@ -28,7 +28,6 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
     "gemm.read_efficiency": ("1", "achieved over peak DRAM bandwidth of operand reads"),
     "gemm.sm_dram_bandwidth": ("B/s", "DRAM bandwidth that one multiprocessor can draw"),
     "gemm.write_efficiency": ("1", "achieved over peak DRAM bandwidth of result writes"),
-    "gemm.ramp": ("s", "latency until the memory pipeline is full"),
     "gemm.overlap": ("1", "exponent of the overlap of compute and memory"),
     "gemm.split": ("s", "cost of the second pass that adds split-K partial sums"),
     "gemm.split_bandwidth": ("B/s", "rate at which partial sums are written and added"),
@@ -39,9 +38,8 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
     "gemm8.efficiency_dram": ("1", "achieved over peak DRAM bandwidth of operand reads"),
     "gemm8.ramp": ("s", "latency until the memory pipeline is full"),
     "gemm8.overlap": ("1", "exponent of the overlap of compute and memory"),
-    "ffma.floor": ("s", "shortest time of an fp32 GEMM kernel, beyond its launch, replayed in a graph"),
-    "ffma.floor_eager": ("s", "the same, launched by an eager framework for a plain product"),
-    "ffma.floor_eager_batched": ("s", "the same for a batched product"),
+    "ffma.floor": ("s", "shortest time of an fp32 GEMM kernel beyond its launch"),
+    "ffma.floor_batched": ("s", "the same for a batched product"),
     "ffma.efficiency": ("1", "sustained over peak rate of the fp32 lanes"),
     "ffma.operand": ("1", "operand delivery: lost fraction of a tile's time is this over each tile side"),
     "ffma.epilogue_bandwidth": ("B/s", "rate at which a multiprocessor writes a finished tile"),
@@ -126,7 +124,7 @@ def library_times(p: Products, tiles: Tiles, c: Constants) -> Times:
     drawn = _soft_minimum(c["dram.bandwidth"] * c["gemm.read_efficiency"], active * c["gemm.sm_dram_bandwidth"])
     near = np.minimum(c["llc.bandwidth"], active * c["gemm.sm_bandwidth"])
     write = p.write / (c["dram.bandwidth"] * c["gemm.write_efficiency"])
-    memory = p.dram / drawn + p.warm / near + write + c["gemm.ramp"]
+    memory = p.dram / drawn + p.warm / near + write
     second = c["gemm.split"] + 8.0 * p.batch * p.m * p.n * tiles.split / c["gemm.split_bandwidth"]
     return Times(
         compute=compute,
@@ -197,7 +195,7 @@ def convolution8_times(p: Products, c: Constants) -> Times:
     return Times(compute, memory, floor, c["conv8.overlap"], grid, grid * (128.0 + wide) * k)
 
 
-def lane_times(p: Products, tiles: Tiles, c: Constants, eager: bool) -> Times:
+def lane_times(p: Products, tiles: Tiles, c: Constants) -> Times:
     """Times of fp32 products on the vector lanes: whole waves of tiles, as many per multiprocessor as registers allow."""
     sms = c["sm.count"]
     resident = np.clip(np.floor(16384.0 / (tiles.m * tiles.n)), 1.0, 8.0)
@@ -209,7 +207,7 @@ def lane_times(p: Products, tiles: Tiles, c: Constants, eager: bool) -> Times:
     compute = rounds * (math + p.element * tiles.m * tiles.n / c["ffma.epilogue_bandwidth"])
     read = p.dram / (c["dram.bandwidth"] * c["ffma.read_efficiency"]) + p.warm / c["llc.bandwidth"]
     memory = read + p.write / (c["dram.bandwidth"] * c["ffma.write_efficiency"])
-    floor = np.where(p.batch > 1, c["ffma.floor_eager_batched"], c["ffma.floor_eager"]) if eager else c["ffma.floor"]
+    floor = np.where(p.batch > 1, c["ffma.floor_batched"], c["ffma.floor"])
     restream = grid * (tiles.m + tiles.n) * p.k * p.element
     return Times(compute, memory, np.broadcast_to(floor, np.shape(compute)), c["ffma.overlap"], grid, restream)
 
@@ -221,7 +219,7 @@ def choose_lane_tiles(p: Products, c: Constants) -> Tiles:
     candidates = Tiles(*table)
 
     def total(rows: Products) -> Floats:
-        t = lane_times(rows, candidates, c, eager=False)
+        t = lane_times(rows, candidates, c)
         return overlap(t.compute, t.memory, t.q)
 
     best = _search(p, total)

@@ -126,6 +126,7 @@ DEFINITIONS: tuple[OperatorKind, ...] = (
         OperatorKind(name, Family.MOVEMENT, rule, summary, operands)
         for name, rule, operands, summary in (
             ("transpose", _copy, 1, "x; perm: copies x."),
+            ("contiguous", _copy, 1, "x; perm (its axes as they lie in memory): copies x, spread to the result, row by row."),
             ("concat", _copy, 1, "parts; axis: copies all parts."),
             ("split", _split, 1, "x [, lengths]; axis: copies the parts that are used."),
             ("slice", _part, 1, "x [, starts, ends, axes, steps]: reads and writes what is kept."),

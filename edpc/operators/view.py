@@ -19,6 +19,9 @@ DEFINITIONS: tuple[OperatorKind, ...] = (
             ("identity", "the same tensor"),
             ("view_expand", "broadcast by strides, without a copy"),
             ("bit_cast", "the same bits read as another element type"),
+            ("view_transpose", "its axes in another order (perm), by strides"),
+            ("view_slice", "a part of it, by strides"),
+            ("view_split", "its parts along an axis, by strides"),
         )
     ),
 )
