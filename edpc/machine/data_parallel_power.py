@@ -1,8 +1,8 @@
 """GPU board power and what it does to time: the clock yields until the board stays under its cap.
 
 P(phi) = P_idle + P_active * occupancy * phi^(1 + s) + (E_arithmetic * phi^s + E_bytes) / T(phi), with phi in (0, 1] the fraction
-of the full clock, s how much the square of the voltage follows it, and T(phi) = extra + overlap(compute / phi, memory). The largest
-phi with P <= cap is taken, by bisection.
+of the full clock, s how much the square of the voltage follows it, and T(phi) = extra + overlap(compute / phi, memory). The
+largest phi with P <= cap is taken, by bisection.
 """
 
 from __future__ import annotations
