@@ -33,7 +33,6 @@ from edpc.target import (
     fitted,
     many,
     maybe,
-    measured,
     one,
     some,
 )
@@ -54,13 +53,7 @@ def sheet(value: float, unit: str, source: str = SHEET) -> Quantity:
 
 # --- units and memories ---------------------------------------------------------------------------------------
 
-BF16 = measured(
-    0.28e-12,
-    "J/FLOP",
-    0.2e-12,
-    0.42e-12,
-    "the most that lets bf16 GEMMs on H100 SXM (aiconfigurator) run as fast as they do under the cap",
-)
+BF16 = OWN["matrix.bf16.energy"]
 FFMA = "scaled from bf16 by operand width and Horowitz, ISSCC 2014"
 UNITS = (
     Unit(

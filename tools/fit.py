@@ -140,7 +140,9 @@ def best(family: Family, measured: Sequence[Set], first: Sequence[float], evalua
     jacobian = np.asarray(found.jac)
     gradients = np.zeros((layer.max() + 1, len(first)))
     np.add.at(gradients, layer, jacobian * found.fun[:, None])
-    half = 1.645 * np.sqrt((gradients**2).sum(axis=0)) / np.maximum((jacobian**2).sum(axis=0), 1e-12)
+    curvature = (jacobian**2).sum(axis=0)
+    half = 1.645 * np.sqrt((gradients**2).sum(axis=0)) / np.maximum(curvature, 1e-9)
+    half = np.where(curvature > 1e-9, half, 1.0)  # what no row tells may be a factor of e off
     return values(found.x), np.minimum(half, 1.0)
 
 

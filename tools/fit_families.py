@@ -62,7 +62,7 @@ FAMILIES: dict[str, Family] = {
         (
             *_named("gemm", "floor efficiency sm_bandwidth step prologue epilogue_bandwidth read_efficiency sm_dram_bandwidth"),
             *_named("gemm", "write_efficiency overlap split"),
-            "l2.bandwidth",
+            *("l2.bandwidth", "matrix.bf16.energy"),
         ),
         SHARES | {"gemm.efficiency": 1.0, "gemm.overlap": 8.0},
     ),
@@ -127,7 +127,7 @@ FAMILIES: dict[str, Family] = {
             *_named("gemm", "read_efficiency efficiency"),
             *("matrix.bf16.energy", "hbm.read_energy", "power.active", "power.voltage", "power.zero_arithmetic"),
         ),
-        SHARES | {"gemm.efficiency": 1.0, "power.voltage": 3.0},
+        SHARES | {"gemm.efficiency": 1.0, "power.voltage": 2.0},
         power=True,
     ),
     "h200-short": Family(
