@@ -75,7 +75,11 @@ def compile(
     check_choice("attribution", attribution, ("events", "flops", "modifiers"))
     check_choice("metric", metric, ("edp", "energy", "latency", "ed2p"))
     machine = configure(target, set)
-    graph = load(source, batch=batch, dims=dims, shapes=shapes, trip_count=trip_count, example_inputs=example_inputs)
+    given: dict[str, Any] = {"batch": batch, "dims": dims, "shapes": shapes}
+    if follows_runtime(source, machine):
+        graph = load_executed(source, **given)
+    else:
+        graph = load(source, **given, trip_count=trip_count, example_inputs=example_inputs)
     run(graph, machine, precision=precision, fusion=fusion, pipeline=pipeline)
     return build_report(graph, machine, attribution=attribution, metric=metric)
 
@@ -100,6 +104,34 @@ def load(
 ) -> Graph:
     """The graph of a model, before any pass; arguments as of `compile`. A graph is copied."""
     return frontends.load(source, batch=batch, dims=dims, shapes=shapes, trip_count=trip_count, example_inputs=example_inputs)
+
+
+def follows_runtime(source: Model, target: Target) -> bool:
+    """Whether the target runs what a runtime makes of the model (its setting `graph`), and the model is one the runtime reads."""
+    if "graph" not in target.settings or target.setting("graph") != "runtime":
+        return False
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        return name.lower().endswith(".onnx") and not name.startswith("block:")
+    return isinstance(source, bytes) or type(source).__name__ == "ModelProto"
+
+
+def load_executed(
+    source: Model,
+    *,
+    batch: int | None = None,
+    dims: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Graph:
+    """The graph that ONNX Runtime makes of a model on this machine, before any pass; arguments as of `compile`.
+
+    Raises:
+        ModelError: the model cannot be read, or the runtime refuses it.
+        UsageError: an override does not fit, or onnxruntime is not installed.
+    """
+    from edpc.runtime.executed import executed_graph
+
+    return executed_graph(source, batch=batch, dims=dims, shapes=shapes)
 
 
 def configure(target: str | Target, settings: Settings = ()) -> Target:

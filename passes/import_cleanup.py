@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from edpc.fusion.executed import FORMAT
 from edpc.ir import DTYPE_BITS, Graph, Operator, TensorType, Value
 from edpc.ir.rebuild import Rebuild
 from edpc.operators import CONTRACTION, VIEW
@@ -26,7 +27,8 @@ class ImportCleanup(Pass):
     Identities and dead operators are gone. What is computed from parameters alone is a parameter, but for the dequantisation of a
     contraction's weight. A sum of two is an `add`, that of a parameter vector a `bias` with the activation in slot 0. A transpose
     that moves no two elements apart is a view. Who shares a dequantised activation with a contraction has a dequantisation of its
-    own, as every integer kernel does. Types and source names of what remains are as they were.
+    own, as every integer kernel does. Types and source names of what remains are as they were. A graph that a runtime has
+    optimised stays as it runs.
     """
 
     name: ClassVar[str] = "import-cleanup"
@@ -34,6 +36,8 @@ class ImportCleanup(Pass):
 
     def run(self, graph: Graph, ctx: PassContext) -> bool:
         """Rewrites the graph in one walk, then drops what nobody reads."""
+        if graph.info.format == FORMAT:
+            return False
         work = Rebuild(graph)
         returned = False
         for name in graph.order():

@@ -21,6 +21,8 @@ _COMMANDS = {
     "compile": ("edpc.cli.compile", "compile_command", "say where a model's energy-delay product goes (the default command)"),
     "targets": ("edpc.cli.targets", "targets_command", "list targets; every constant of one, with unit, basis and source"),
     "blocks": ("edpc.cli.blocks", "blocks_command", "list building blocks; the parameters of one"),
+    "calibrate": ("edpc.cli.calibrate", "calibrate_command", "measure this machine and write the target cpu-host"),
+    "validate": ("edpc.cli.validate", "validate_command", "predicted against measured, per operator and per model"),
     "passes": ("edpc.cli.passes", "passes_command", "list passes; the documentation of one"),
 }
 _DEFAULT = "compile"

@@ -29,7 +29,7 @@ from edpc.target import Target
 T = TypeVar("T")
 
 ALL_TARGETS = ("h100", "kpu", "tpu", "cpu")
-_COMMANDS = ("targets", "blocks", "passes")
+_COMMANDS = ("targets", "blocks", "passes", "calibrate", "validate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,14 @@ def run(request: Request) -> None:
     graphs: list[Graph] = []
     reports: list[Report] = []
     with sign_of_life(f"compiling {request.model}", wanted=not watched):
-        graph = _load(request)
-        unknown = _unknown(graph)
+        loaded: dict[bool, Graph] = {}
         for machine in machines:
+            executed = api.follows_runtime(request.model, machine.target)
+            if executed not in loaded:
+                loaded[executed] = _load(request, executed)
+        unknown = _unknown(loaded.get(False) or loaded[True])
+        for machine in machines:
+            graph = loaded[api.follows_runtime(request.model, machine.target)]
             annotated = graph if machine is machines[-1] else graph.copy()
             _compile(request, annotated, machine, passes, several=len(machines) > 1)
             graphs.append(annotated)
@@ -131,12 +136,14 @@ def _scope(setting: str) -> str:
     return setting.partition("=")[0].rpartition(":")[0]
 
 
-def _load(request: Request) -> Graph:
-    """The model, with the sizes that were given."""
+def _load(request: Request, executed: bool) -> Graph:
+    """The model, or what a runtime makes of it, with the sizes that were given."""
     dims = dict(_pair(text, "--dim", "batch=8", _count) for text in request.dim)
     shapes = dict(_pair(text, "--shape", "input=1,3,224,224", _shape) for text in request.shape)
     trips = dict(_pair(text, "--trip-count", "loop=10", _count) for text in request.trip_count)
     try:
+        if executed:
+            return api.load_executed(request.model, batch=request.batch, dims=dims, shapes=shapes)
         return api.load(request.model, batch=request.batch, dims=dims, shapes=shapes, trip_count=trips)
     except ModelError as error:
         if (close := get_close_matches(request.model, _COMMANDS, 1)) and not Path(request.model).exists():

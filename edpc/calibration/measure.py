@@ -1,0 +1,123 @@
+"""Running the suite: every micro-model alone (hot), and all of them side by side in one large model (cold)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edpc import api
+from edpc.calibration.micro import Micro, model_of
+from edpc.machine.build import kernelise
+from edpc.machine.catalogue import model_of as cost_model
+from edpc.machine.stored_program import Executed
+from edpc.machine.stored_program_lines import LINES
+from edpc.machine.table import Flags, Floats, KernelTable
+from edpc.machine.walk import walk
+from edpc.registry import find_target
+from edpc.runtime.executed import executed
+from edpc.runtime.model import Prepared, prepare, weights
+from edpc.runtime.session import feeds_of, node_times, profiled, run
+
+Progress = Callable[[str, float], None]
+
+_PLAN = "import-cleanup,apply-precision,annotate-operators,fuse-operators"
+# Nodes of the large model that read a graph input find it in memory, as no activation inside a network is; these read little.
+_ENTRY_LINES = frozenset({"first_conv", "gather"})
+_LEAST_RUNS = 5
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The suite as the cost model sees it: one row per executed node.
+
+    Attributes:
+        parts: the micro-models. whole: all of them side by side. values: the weights that the runtime is given.
+        table: the columns. plan: how the kernels run.
+        rows: rows by key of the node.
+        entry: whether a node reads a graph input, shape (g,).
+    """
+
+    parts: Sequence[Micro]
+    whole: Prepared
+    values: dict[str, Any]
+    table: KernelTable
+    plan: Executed
+    rows: dict[tuple[str, str, int], list[int]]
+    entry: Flags
+
+
+def lay_out(parts: Sequence[Micro]) -> Suite:
+    """The suite's executed nodes with their features; nothing is timed."""
+    whole = prepare(model_of(parts))
+    values = weights(whole)
+    found = executed(whole, values)
+    stand_in = find_target("cpu")  # its constants are not used
+    api.run(found.graph, stand_in, pipeline=_PLAN)
+    table = kernelise(walk(found.graph), found.graph.groups, stand_in)
+    sources = {value.name for part in parts for value in part.inputs}
+    rows: dict[tuple[str, str, int], list[int]] = {}
+    entry = np.zeros(len(table.group), bool)
+    written = np.bincount(table.kernel, table.write_bytes, len(table.group))
+    for row, group in enumerate(found.graph.groups):
+        location = found.graph.op(group.members[0]).location
+        node = found.nodes[location.source_name] if location is not None else None
+        if node is not None:
+            rows.setdefault(node_key(node.name, node.op_type, int(written[row])), []).append(row)
+            entry[row] = any(name in sources for name in node.input)
+    plan: Executed = cost_model(stand_in).plan(table, stand_in)
+    return Suite(parts, whole, values, table, plan, rows, entry)
+
+
+def time_alone(suite: Suite, threads: int, budget_s: float, progress: Progress) -> Floats:
+    """What nodes take where nothing else is in the caches, in s, by row of the suite; NaN where a node was not seen.
+
+    The suite is gone through again until the budget is used up, so that a disturbance of a second or so is seen through.
+    """
+    best = np.full(len(suite.table.group), np.inf)
+    start, passes = time.perf_counter(), 0
+    while not passes or (time.perf_counter() - start) * (passes + 1) / passes < budget_s:
+        for number, part in enumerate(suite.parts):
+            progress(f"kernels alone, threads: {threads}", number / len(suite.parts))
+            prepared = prepare(model_of([part]))
+            given = {name: suite.values[name] for name in prepared.absent}
+            found = _profile(suite, prepared, threads, given, 0.0)
+            best = np.fmin(best, found)
+        passes += 1
+    return np.where(np.isfinite(best), best, np.nan)
+
+
+def time_among(suite: Suite, threads: int, budget_s: float, progress: Progress) -> Floats:
+    """What nodes take in a model so large that everything has left the caches between two runs, as `time_alone`."""
+    progress(f"kernels among others, threads: {threads}", 0.0)
+    seconds = _profile(suite, suite.whole, threads, suite.values, budget_s)
+    inside = np.array([LINES[line] in _ENTRY_LINES for line in suite.plan.line]) | ~suite.entry
+    return np.where(inside, seconds, np.nan)
+
+
+def node_key(name: str, operator: str, output_bytes: int) -> tuple[str, str, int]:
+    """What a node is found again by: its name; where the runtime numbered it, which differs by session, its output as well."""
+    stem, numbered, _ = name.partition("_token_")
+    return stem, operator, output_bytes if numbered or stem == operator else 0
+
+
+def _profile(suite: Suite, prepared: Prepared, threads: int, values: dict[str, Any], budget_s: float) -> Floats:
+    start = time.perf_counter()
+    with profiled(prepared, threads, values) as session:
+        feeds = feeds_of(session)
+        runs = 0
+        while runs <= _LEAST_RUNS or (time.perf_counter() - start) * (runs + 1) / runs < budget_s:
+            run(session, feeds, prepared.name)
+            runs += 1
+        times = node_times(session)
+    found: dict[int, list[float]] = {}
+    for node in times:
+        for row in suite.rows.get(node_key(node.name, node.operator, node.output_bytes), ()):
+            found.setdefault(row, []).append(node.seconds)
+    column = np.full(len(suite.table.group), np.nan)
+    for row, seconds in found.items():
+        column[row] = np.mean(seconds)
+    return column
