@@ -138,8 +138,7 @@ def _scope(setting: str) -> str:
 
 def _load(request: Request, executed: bool) -> Graph:
     """The model, or what a runtime makes of it, with the sizes that were given."""
-    dims = dict(_pair(text, "--dim", "batch=8", _count) for text in request.dim)
-    shapes = dict(_pair(text, "--shape", "input=1,3,224,224", _shape) for text in request.shape)
+    dims, shapes = dimensions(request.dim), whole_shapes(request.shape)
     trips = dict(_pair(text, "--trip-count", "loop=10", _count) for text in request.trip_count)
     try:
         if executed:
@@ -153,6 +152,24 @@ def _load(request: Request, executed: bool) -> Graph:
         raise
     except Exception as error:
         raise EdpcError(f"internal error while reading {request.model}, {type(error).__name__}: {error}") from error
+
+
+def dimensions(texts: Sequence[str]) -> dict[str, int]:
+    """Sizes of free dimensions by name, from texts like `batch=8`.
+
+    Raises:
+        UsageError: a text is not of that form.
+    """
+    return dict(_pair(text, "--dim", "batch=8", _count) for text in texts)
+
+
+def whole_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes by name of input, from texts like `input=1,3,224,224`.
+
+    Raises:
+        UsageError: a text is not of that form.
+    """
+    return dict(_pair(text, "--shape", "input=1,3,224,224", _shape) for text in texts)
 
 
 def _pair(text: str, option: str, example: str, read: Callable[[str], T]) -> tuple[str, T]:
