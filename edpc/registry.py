@@ -57,7 +57,7 @@ def target_names() -> list[str]:
 
     Imports none of them.
     """
-    from edpc.calibration.store import NAME, default_path
+    from edpc.measured import NAME, default_path
 
     names = {name.rpartition(".")[2].replace("_", "-") for name in _modules(_TARGETS)}
     return sorted(names | {NAME} if default_path().is_file() else names)
@@ -252,7 +252,7 @@ def _target_of_file(path: Path) -> Target:
 
 
 def _measured_target(name: str) -> Target:
-    from edpc.calibration.store import NAME, default_path, host_target
+    from edpc.measured import NAME, default_path, host_target
 
     return host_target(find_target("cpu"), default_path() if name == NAME else Path(name))
 

@@ -12,17 +12,19 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edpc.calibration.calibrate import BUDGET_S, calibrate
 from edpc.calibration.host import cores
-from edpc.calibration.store import host_target, write_calibration
 from edpc.calibration.suite import suite
 from edpc.cli.output import show
+from edpc.measured import host_target, write_calibration
 from edpc.registry import find_target
 from edpc.validation.cpu import validate
 from edpc.validation.export import exported
@@ -60,7 +62,7 @@ def rebatched(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _free(shape: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _free(shape: NDArray[Any]) -> NDArray[Any]:
     return np.array([0, *shape[1:]], np.int64) if len(shape) > 1 and shape[0] == 1 else shape
 
 

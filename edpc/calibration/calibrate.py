@@ -6,19 +6,21 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edpc.calibration.fit import Line, completed, design, fit_lines
 from edpc.calibration.host import EnergyCounter, Host, PackagePower, cores, host, package_power
 from edpc.calibration.measure import Progress, Suite, lay_out, time_alone, time_among
 from edpc.calibration.micro import Micro
 from edpc.calibration.probes import Clock, Overheads, busy, clock, overheads
-from edpc.calibration.store import SCHEMA, Calibration
 from edpc.errors import UsageError
 from edpc.machine.stored_program import SETS, TERMS, loads_of
 from edpc.machine.stored_program_lines import LINES
 from edpc.machine.table import Floats
+from edpc.measured import SCHEMA, Calibration
 from edpc.registry import find_target
 from edpc.runtime.session import onnxruntime
 from edpc.target import Basis, Memory, Quantity, Target, Unit, assumed, measured
@@ -37,7 +39,9 @@ _STREAM = (64, 8192, 8192)
 _SQUARE = (512, 512, 512)
 
 
-def calibrate(parts: Sequence[Micro], threads: Sequence[int], budget_s: float, progress: Progress, tdp_w: float | None = None) -> Calibration:
+def calibrate(
+    parts: Sequence[Micro], threads: Sequence[int], budget_s: float, progress: Progress, tdp_w: float | None = None
+) -> Calibration:
     """Measures this machine.
 
     Args:
@@ -63,7 +67,10 @@ def calibrate(parts: Sequence[Micro], threads: Sequence[int], budget_s: float, p
     left = max(budget_s - (time.perf_counter() - begin), 0.0) / len(counts)
     seconds: dict[int, dict[str, Floats]] = {}
     for n in counts:
-        took = {"hot": time_alone(suite, n, _ALONE * left, progress), "cold": time_among(suite, n, (1.0 - _ALONE) * left, progress)}
+        took = {
+            "hot": time_alone(suite, n, _ALONE * left, progress),
+            "cold": time_among(suite, n, (1.0 - _ALONE) * left, progress),
+        }
         seconds[n] = {heat: np.maximum(t - extra[n].profiler_s, _FASTEST) for heat, t in took.items()}
     return _put_together(suite, seconds, extra, ticking, power, tdp_w)
 
@@ -88,7 +95,10 @@ def _put_together(
         base,
         units=units,
         memories=memories,
-        parameters={**base.parameters, "cores": Quantity(most, "1", Basis.MEASURED, "threads of the calibration"), **_ATTAINED},
+        parameters={
+            **base.parameters,
+            "cores": Quantity(most, "1", Basis.MEASURED, "threads of the calibration"),
+        },
     )
     loads = loads_of(suite.table, bare, bare.constants())
     parameters = {
@@ -108,12 +118,13 @@ def _put_together(
             f"threads.{n}.profiler.node": _about(extra[n].profiler_s, "s", f"{source}; the profiler's own, in no prediction"),
             f"threads.{n}.run.overhead": _about(extra[n].run_s, "s", f"{source}: chains of tiny nodes"),
         }
-    return _with_energy(Calibration(
-        SCHEMA, when, machine.cpu, runtime, counts, units, memories, base.static_power, parameters, ()
-    ), base, machine, power, tdp_w)
-
-
-_ATTAINED: dict[str, Quantity] = {}
+    return _with_energy(
+        Calibration(SCHEMA, when, machine.cpu, runtime, counts, units, memories, base.static_power, parameters, ()),
+        base,
+        machine,
+        power,
+        tdp_w,
+    )
 
 
 def _constants(base: Target, kind: str, heat: str, threads: int, line: Line | None, source: str) -> dict[str, Quantity]:
@@ -134,7 +145,7 @@ def _about(value: float, unit: str, source: str, spread: float = _LATER) -> Quan
     return measured(value, unit, value * (1.0 - spread), value * (1.0 + spread), source)
 
 
-def _peak(amount: Floats, seconds: Floats, rows: Floats) -> float:
+def _peak(amount: NDArray[Any], seconds: Floats, rows: NDArray[Any]) -> float:
     """The mean of the best rates among these rows, in units of the amount per s; 0 where there are none."""
     rate = np.where(rows & np.isfinite(seconds), amount / np.where(np.isfinite(seconds), seconds, 1.0), 0.0)
     best = np.sort(rate)[-_PEAK_ROWS:]
@@ -148,12 +159,16 @@ def _units(base: Target, suite: Suite, seconds: Floats, source: str) -> tuple[Un
     integer = suite.plan.line == LINES.index("integer")
     best = {"fp32": _peak(macs, seconds, ~integer), "int8": _peak(macs, seconds, integer)}
     matrix, vector, special = base.units
-    rate = {name: _about(value, "FLOP/s", f"{source}: the {_PEAK_ROWS} fastest products") for name, value in best.items() if value}
+    rate = {
+        name: _about(value, "FLOP/s", f"{source}: the {_PEAK_ROWS} fastest products") for name, value in best.items() if value
+    }
     derived = {}
     for unit in (vector, special):
         part = unit.rate["fp32"].value / matrix.rate["fp32"].value
         value = best["fp32"] * part
-        derived[unit.name] = assumed(value, "FLOP/s", value / 2, value * 2, f"{part:.3g} of the products' rate, as on the target cpu")
+        derived[unit.name] = assumed(
+            value, "FLOP/s", value / 2, value * 2, f"{part:.3g} of the products' rate, as on the target cpu"
+        )
     return (
         replace(matrix, rate=rate, energy={name: matrix.energy[name] for name in rate}),
         *(replace(unit, rate={"fp32": derived[unit.name]}) for unit in (vector, special)),
@@ -163,13 +178,19 @@ def _units(base: Target, suite: Suite, seconds: Floats, source: str) -> tuple[Un
 def _memories(base: Target, machine: Host, suite: Suite, seconds: Mapping[str, Floats], source: str) -> tuple[Memory, ...]:
     """Levels with the bandwidth that kernels reached whose tensors fit them, and do not fit the level above."""
     table = suite.table
-    moved = np.bincount(table.kernel, table.weight_bytes + table.cold_bytes + table.warm_bytes + table.write_bytes, len(table.group))
+    moved = np.bincount(
+        table.kernel, table.weight_bytes + table.cold_bytes + table.warm_bytes + table.write_bytes, len(table.group)
+    )
     weights = np.bincount(table.kernel, table.weight_bytes, len(table.group))
     small = moved <= machine.l2_bytes
     shared = (moved > machine.l2_bytes) & (moved <= machine.l3_bytes)
     streams = weights > machine.l3_bytes / 16
     found = {
-        "local": (_peak(moved, seconds["hot"], small), machine.l2_bytes * machine.cores, "tensors that fit a core's second level"),
+        "local": (
+            _peak(moved, seconds["hot"], small),
+            machine.l2_bytes * machine.cores,
+            "tensors that fit a core's second level",
+        ),
         "llc": (_peak(moved, seconds["hot"], shared), machine.l3_bytes, "tensors that fit the last level only"),
         "dram": (_peak(weights, seconds["cold"], streams), machine.memory_bytes, "weights read once a run"),
     }
@@ -215,12 +236,13 @@ def _with_energy(found: Calibration, base: Target, machine: Host, power: Package
         low, high = _TDP_PER_CORE[1:] if tdp_w is None else (tdp_w / machine.cores,) * 2
         tdp = _TDP_PER_CORE[0] * machine.cores if tdp_w is None else tdp_w
         text = "a quarter of the thermal design power" + (" of 4 W per core" if tdp_w is None else f" of {tdp_w:g} W, as given")
-        static = assumed(_IDLE_PART * tdp, "W", 0.5 * _IDLE_PART * low * machine.cores, 2 * _IDLE_PART * high * machine.cores, text)
+        static = assumed(
+            _IDLE_PART * tdp, "W", 0.5 * _IDLE_PART * low * machine.cores, 2 * _IDLE_PART * high * machine.cores, text
+        )
         active = dict.fromkeys(("arithmetic", "streams"), (_ACTIVE_PART - _IDLE_PART) * tdp)
         basis, why = Basis.ASSUMED, "so that a busy package draws 0.7 of its thermal design power"
-        note = (
-            "No RAPL counter can be read: energy follows the package model, active power 0.7 of "
-            + ("an assumed 4 W per core." if tdp_w is None else f"{tdp_w:g} W.")
+        note = "No RAPL counter can be read: energy follows the package model, active power 0.7 of " + (
+            "an assumed 4 W per core." if tdp_w is None else f"{tdp_w:g} W."
         )
 
     def energy(old: Quantity, rate_there: float, rate_here: float, kind: str) -> Quantity:
@@ -241,8 +263,12 @@ def _with_energy(found: Calibration, base: Target, machine: Host, power: Package
     memories = tuple(
         replace(
             memory,
-            read_energy=energy(memory.read_energy, shipped_memory[memory.role].bandwidth.value, memory.bandwidth.value, "streams"),
-            write_energy=energy(memory.write_energy, shipped_memory[memory.role].bandwidth.value, memory.bandwidth.value, "streams"),
+            read_energy=energy(
+                memory.read_energy, shipped_memory[memory.role].bandwidth.value, memory.bandwidth.value, "streams"
+            ),
+            write_energy=energy(
+                memory.write_energy, shipped_memory[memory.role].bandwidth.value, memory.bandwidth.value, "streams"
+            ),
         )
         for memory in found.memories
     )

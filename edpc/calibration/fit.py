@@ -19,7 +19,9 @@ _ROBUST = 0.08
 _ROUNDS = 6
 # What is hidden behind something else costs nothing in the fit; these stand for "at least so much", per core.
 _MOST = {"flop": 20.0, "byte": 1e12, "weight": 1e12}
-# Fewest points of a kind that are fitted with all terms; fewer fit a single factor on the constants of the other set.
+# Kinds that read enough weights to tell their rate from that of activations; elsewhere both move at one rate.
+_WEIGHTY = frozenset({"direct_conv", "pointwise_conv", "im2col_conv", "gemm", "integer", "recurrent"})
+# Fewest points that a line is fitted to.
 _FEWEST = 4
 # How far constants may be off at least, whatever the residuals say: the machine drifts by so much within the hour.
 _DRIFT = 0.05
@@ -65,20 +67,25 @@ def fit_lines(features: Floats, plan: Executed, seconds: Floats) -> dict[str, Li
     for number, kind in enumerate(LINES):
         rows = (plan.line == number) & np.isfinite(seconds)
         if rows.sum() >= _FEWEST:
-            found[kind] = _fit(features[rows], seconds[rows])
+            found[kind] = _fit(features[rows], seconds[rows], kind in _WEIGHTY)
     return found
 
 
 def completed(lines: Mapping[str, Line], others: Mapping[str, Line]) -> dict[str, Line]:
-    """Lines of one set for every kind that either set has: a kind that is missing takes the other set's constants, less surely."""
+    """Lines of one set for every kind that either has: one that is missing takes the other set's constants, less surely."""
     taken = {kind: Line(line.constants, 2.0 * line.spread, line.points) for kind, line in others.items()}
     return {**taken, **lines}
 
 
-def _fit(x: Floats, y: Floats) -> Line:
+def _fit(x: Floats, y: Floats, weighty: bool) -> Line:
     """Non-negative least squares of relative errors, robust against outliers."""
     from scipy.optimize import nnls
 
+    moved, weights = list(TERMS).index("byte"), list(TERMS).index("weight")
+    if not weighty:
+        x = x.copy()
+        x[:, moved] += x[:, weights]
+        x[:, weights] = 0.0
     scale = np.maximum(x.max(axis=0), 1e-300)
     weight = 1.0 / np.maximum(y, _LEAST_S)
     pull = np.ones_like(y)
@@ -93,6 +100,8 @@ def _fit(x: Floats, y: Floats) -> Line:
     for term, value in zip(TERMS, per_unit.tolist(), strict=True):
         most = _MOST.get(term)
         constants[term] = value if most is None else (1.0 / value if value * most > 1.0 else most)
+    if not weighty:
+        constants["weight"] = constants["byte"]
     return Line(constants, max(_COVERING * off, _DRIFT), len(y))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,21 +13,27 @@ from edpc import api
 from edpc.calibration.micro import Micro, model_of
 from edpc.machine.build import kernelise
 from edpc.machine.catalogue import model_of as cost_model
-from edpc.machine.stored_program import Executed
+from edpc.machine.stored_program import Executed as Plan
 from edpc.machine.stored_program_lines import LINES
 from edpc.machine.table import Flags, Floats, KernelTable
 from edpc.machine.walk import walk
 from edpc.registry import find_target
-from edpc.runtime.executed import executed
+from edpc.runtime.executed import Executed, executed
 from edpc.runtime.model import Prepared, prepare, weights
 from edpc.runtime.session import feeds_of, node_times, profiled, run
 
+if TYPE_CHECKING:
+    import onnx
+
 Progress = Callable[[str, float], None]
+Key = tuple[str, str, int]  # name without number, operator, bytes of its results where they tell more
 
 _PLAN = "import-cleanup,apply-precision,annotate-operators,fuse-operators"
 # Nodes of the large model that read a graph input find it in memory, as no activation inside a network is; these read little.
 _ENTRY_LINES = frozenset({"first_conv", "gather"})
 _LEAST_RUNS = 5
+# Operators that the runtime inserts: the first of them under a name without a number.
+_INSERTED = frozenset({"ReorderInput", "ReorderOutput", "Reshape", "Transpose", "Cast"})
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,8 @@ class Suite:
     whole: Prepared
     values: dict[str, Any]
     table: KernelTable
-    plan: Executed
-    rows: dict[tuple[str, str, int], list[int]]
+    plan: Plan
+    rows: dict[Key, list[int]]
     entry: Flags
 
 
@@ -59,16 +65,12 @@ def lay_out(parts: Sequence[Micro]) -> Suite:
     api.run(found.graph, stand_in, pipeline=_PLAN)
     table = kernelise(walk(found.graph), found.graph.groups, stand_in)
     sources = {value.name for part in parts for value in part.inputs}
-    rows: dict[tuple[str, str, int], list[int]] = {}
+    rows: dict[Key, list[int]] = {}
     entry = np.zeros(len(table.group), bool)
-    written = np.bincount(table.kernel, table.write_bytes, len(table.group))
-    for row, group in enumerate(found.graph.groups):
-        location = found.graph.op(group.members[0]).location
-        node = found.nodes[location.source_name] if location is not None else None
-        if node is not None:
-            rows.setdefault(node_key(node.name, node.op_type, int(written[row])), []).append(row)
-            entry[row] = any(name in sources for name in node.input)
-    plan: Executed = cost_model(stand_in).plan(table, stand_in)
+    for row, (node, key) in enumerate(keyed(found)):
+        rows.setdefault(key, []).append(row)
+        entry[row] = any(name in sources for name in node.input)
+    plan: Plan = cost_model(stand_in).plan(table, stand_in)
     return Suite(parts, whole, values, table, plan, rows, entry)
 
 
@@ -98,10 +100,19 @@ def time_among(suite: Suite, threads: int, budget_s: float, progress: Progress) 
     return np.where(inside, seconds, np.nan)
 
 
-def node_key(name: str, operator: str, output_bytes: int) -> tuple[str, str, int]:
-    """What a node is found again by: its name; where the runtime numbered it, which differs by session, its output as well."""
+def keyed(found: Executed) -> Iterator[tuple[onnx.NodeProto, Key]]:
+    """The executed node behind every group of a graph that has been grouped, and what it is found again by."""
+    graph = found.graph
+    for group in graph.groups:
+        last = graph.op(group.members[-1])
+        node = found.nodes[last.location.source_name if last.location is not None else ""]
+        yield node, node_key(node.name, node.op_type, sum(t.num_bytes for t in last.outputs if t.is_static))
+
+
+def node_key(name: str, operator: str, output_bytes: int) -> Key:
+    """What a node is found again by: its name, and its output where the runtime may have numbered it, differently each time."""
     stem, numbered, _ = name.partition("_token_")
-    return stem, operator, output_bytes if numbered or stem == operator else 0
+    return stem, operator, output_bytes if numbered or operator in _INSERTED else 0
 
 
 def _profile(suite: Suite, prepared: Prepared, threads: int, values: dict[str, Any], budget_s: float) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,6 @@ class Micro:
 
     Attributes:
         name: unique in the suite; every node and value is named after it, so that models can stand side by side in one.
-        fresh: whether nodes that read a graph input directly say something of nodes inside a network (see `Micro.feed`).
     """
 
     name: str
@@ -88,3 +87,17 @@ def model_of(parts: Sequence[Micro]) -> onnx.ModelProto:
     del model.graph.output[:]
     model.graph.output.extend(types[value.name] for part in parts for value in part.outputs)
     return model
+
+
+Build = Callable[[Micro], Micro]
+# A node that keeps what follows from reading a graph input, whose data comes from memory as no activation inside a network does.
+ENTRY = "Sigmoid"
+
+
+def conv(m: Micro, x: str, channels: int, filters: int, kernel: int, stride: int = 1, groups: int = 1, relu: bool = True) -> str:
+    """A convolution with bias that keeps the size of the image but for its stride; answers the name of its result."""
+    w = m.weight(filters, channels // groups, kernel, kernel)
+    b = m.weight(filters)
+    pad = kernel // 2
+    y: str = m.op("Conv", x, w, b, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4, group=groups)
+    return m.op("Relu", y) if relu else y

@@ -67,7 +67,9 @@ def clock(threads: int) -> Clock | None:
     session = open_session(prepare(model_of([m.done(m.op("MatMul", m.feed(1, _GEMV[0]), m.weight(*_GEMV)))])), threads=threads)
     feeds = feeds_of(session)
     other = Micro("other")
-    filler = open_session(prepare(model_of([other.done(other.op("MatMul", other.feed(32, 32), other.weight(32, 32)))])), threads=threads)
+    filler = open_session(
+        prepare(model_of([other.done(other.op("MatMul", other.feed(32, 32), other.weight(32, 32)))])), threads=threads
+    )
     filler_feeds = feeds_of(filler)
     run(session, feeds, "clock")
 
@@ -88,7 +90,8 @@ def clock_of(delays: Floats, times: Floats) -> Clock | None:
     """When times begin to rise and when they are up, from how long the weights were left alone.
 
     Args:
-        delays: ascending, in s. times: of the same work after each, in s.
+        delays: ascending, in s.
+        times: of the same work after each delay, in s.
     """
     times = np.maximum.accumulate(times)
     hot, cold = float(times[0]), float(times[-1])
@@ -103,6 +106,8 @@ def busy(shape: tuple[int, int, int], threads: int) -> Callable[[], Any]:
     """A function that multiplies matrices of this shape (m, k, n) once."""
     rows, depth, columns = shape
     m = Micro("busy")
-    session = open_session(prepare(model_of([m.done(m.op("MatMul", m.feed(rows, depth), m.weight(depth, columns)))])), threads=threads)
+    session = open_session(
+        prepare(model_of([m.done(m.op("MatMul", m.feed(rows, depth), m.weight(depth, columns)))])), threads=threads
+    )
     feeds = feeds_of(session)
     return lambda: session.run(None, feeds)

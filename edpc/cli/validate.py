@@ -18,13 +18,24 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("-t", "--target", default="cpu-host", show_default=True, metavar="NAME", help="cpu-host, or the NVIDIA GPU of this machine.")
+@click.option(
+    "-t", "--target", default="cpu-host", show_default=True, metavar="NAME", help="cpu-host, or the NVIDIA GPU of this machine."
+)
 @click.option("--threads", metavar="N[,N...]", help="Numbers of threads; default: the target's own.")
 @click.option("--batch", metavar="N[,N...]", help="Batch sizes; default: the models' own.")
 @click.option("--dim", multiple=True, metavar="NAME=N", help="Value of a symbolic dimension.")
 @click.option("--shape", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input.")
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=3.0, show_default=True, metavar="S", help="How long to run each model for.")
-@click.option("-e", "--emit", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True, help="What to write.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=3.0,
+    show_default=True,
+    metavar="S",
+    help="How long to run each model for.",
+)
+@click.option(
+    "-e", "--emit", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True, help="What to write."
+)
 @click.option("-o", "--output", metavar="PATH", help="Where to; '-' is stdout.")
 @click.option("--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Operators shown; 0: none.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -54,7 +65,7 @@ def validate_command(
     results: list[ModelResult] = []
     runs = _backend(machine, _numbers(threads, "--threads"))
     for validate in runs:
-        for size in _numbers(batch, "--batch") or [None]:
+        for size in _numbers(batch, "--batch") or (None,):
             for model in models:
                 with sign_of_life(f"running {model}", wanted=True):
                     results += validate(model, batch=size, **sizes)
@@ -93,7 +104,8 @@ def _backend(machine: Target, threads: list[int]) -> Iterable[Callable[..., list
         yield lambda model, **sizes: gpu.validate(model, **sizes)
         return
     raise UsageError(
-        f"target {machine.name} cannot be measured on this machine: validate runs on cpu-host (see `edpc calibrate`) and on NVIDIA GPUs"
+        f"target {machine.name} cannot be measured on this machine: "
+        "validate runs on cpu-host (see `edpc calibrate`) and on NVIDIA GPUs"
     )
 
 

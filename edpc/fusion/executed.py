@@ -12,7 +12,7 @@ _BLOCKED = "com.microsoft.nchwc."
 _SKIPPING = frozenset({"com.microsoft.SkipLayerNormalization", "com.microsoft.SkipSimplifiedLayerNormalization"})
 
 
-def by_node(graph: Graph) -> list[Group]:
+def by_node(graph: Graph) -> tuple[Group, ...]:
     """One group per executed node, in order of execution; the class is that of its operator with most arithmetic."""
     members: dict[str, list[str]] = {}
     for name in graph.compute_order():
@@ -23,7 +23,7 @@ def by_node(graph: Graph) -> list[Group]:
         ops = [graph.op(name) for name in names]
         most = max(ops, key=lambda op: (op.work.flops, sum(op.work.writes)) if op.work is not None else (0, 0))
         groups.append(Group(f"g{number}", RULE, _class_of(most), tuple(names)))
-    return groups
+    return tuple(groups)
 
 
 def _class_of(op: Operator) -> str:

@@ -215,9 +215,7 @@ def _core_seconds(table: KernelTable, target: Target, constants: Constants) -> F
     return seconds * constants["cores"]
 
 
-def _times(
-    table: KernelTable, target: Target, constants: Constants, executed: Executed, loads: Loads, heat: str
-) -> _Times:
+def _times(table: KernelTable, target: Target, constants: Constants, executed: Executed, loads: Loads, heat: str) -> _Times:
     """All kernels under one constant set."""
     calibrated = _is_calibrated(target)
     prefix = f"threads.{target.setting('threads')}." if calibrated else ""

@@ -46,7 +46,9 @@ def executed_graph(
 
     Args:
         source: path, bytes or `onnx.ModelProto`.
-        batch, dims, shapes: as of `edpc.compile`.
+        batch: leading dimension of the inputs.
+        dims: sizes of free dimensions by name.
+        shapes: whole shapes by name of input.
 
     Raises:
         ModelError: the model cannot be read, or the runtime refuses it.

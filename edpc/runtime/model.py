@@ -97,7 +97,7 @@ def prepare(
 def weights(prepared: Prepared) -> dict[str, NDArray[Any]]:
     """Values for the absent weights: small and of both signs for matrices, about one for vectors, zero for integers.
 
-    Activations then neither die out nor overflow, so that no denormal slows the run, variances are positive and indices are valid.
+    Activations then neither die out nor overflow, so that no denormal slows the run; variances are positive, indices valid.
     """
     import numpy as np
 
@@ -110,7 +110,11 @@ def weights(prepared: Prepared) -> dict[str, NDArray[Any]]:
         if dtype.kind != "f":
             made[name] = np.zeros(shape, dtype)
         elif len(shape) < 2:
-            made[name] = np.full(shape, 1.0, dtype) + block[:count].reshape(shape).astype(dtype) if count <= _BLOCK else np.ones(shape, dtype)
+            made[name] = (
+                np.full(shape, 1.0, dtype) + block[:count].reshape(shape).astype(dtype)
+                if count <= _BLOCK
+                else np.ones(shape, dtype)
+            )
         else:
             values = np.empty(count, dtype)
             for start in range(0, count, _BLOCK):
@@ -152,7 +156,8 @@ def _absent(graph: onnx.GraphProto) -> dict[str, tuple[tuple[int, ...], int]]:
 
 def _has_values(tensor: onnx.TensorProto) -> bool:
     return tensor.HasField("raw_data") or any(
-        len(getattr(tensor, field)) for field in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+        len(getattr(tensor, field))
+        for field in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
     )
 
 

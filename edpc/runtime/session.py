@@ -86,7 +86,9 @@ def feeds_of(session: Any) -> Feeds:
     return made
 
 
-_NUMPY = {f"tensor({name})": name for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")} | {
+_NUMPY = {
+    f"tensor({name})": name for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
+} | {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
     "tensor(float16)": "float16",

@@ -10,11 +10,11 @@ import numpy as np
 
 from edpc import api
 from edpc.calibration.host import EnergyCounter
-from edpc.calibration.measure import node_key
+from edpc.calibration.measure import Key, keyed, node_key
 from edpc.ir import Graph
+from edpc.machine.build import kernelise
 from edpc.machine.catalogue import model_of
 from edpc.machine.stored_program_lines import LINES
-from edpc.machine.build import kernelise
 from edpc.machine.walk import walk
 from edpc.report import build_report
 from edpc.runtime.executed import Executed, executed
@@ -33,7 +33,7 @@ class Measured:
     """What the machine did: latency of a run, of every node by key, in s, and energy of a run in J where it can be read."""
 
     wall_s: float
-    nodes: Mapping[tuple[str, str, int], float]
+    nodes: Mapping[Key, float]
     energy_j: float | None
 
 
@@ -55,7 +55,9 @@ def validate(
     Args:
         source: an ONNX model: path, bytes or `onnx.ModelProto`.
         target: from `edpc calibrate`.
-        batch, dims, shapes: as of `edpc.compile`.
+        batch: leading dimension of the inputs.
+        dims: sizes of free dimensions by name.
+        shapes: whole shapes by name of input.
         seconds: how long to run it for, at least.
         name: what the result calls the model.
 
@@ -109,16 +111,14 @@ def measure(prepared: Any, values: Mapping[str, Any], threads: int, seconds: flo
             joules += counter.joules() - before
             for _ in range(each):
                 run(watched, feeds, prepared.name)
-        nodes: dict[tuple[str, str, int], float] = {}
+        nodes: dict[Key, float] = {}
         for node in node_times(watched, skip=2):
             key = node_key(node.name, node.operator, node.output_bytes)
             nodes[key] = nodes.get(key, 0.0) + node.seconds
     return Measured(lowest_mean(np.array(walls)), nodes, joules / len(walls) if counter.readable else None)
 
 
-def compare(
-    found: Executed, target: Target, measured: Measured, profiler_s: float
-) -> tuple[list[NodeResult], list[tuple[str, str, int]]]:
+def compare(found: Executed, target: Target, measured: Measured, profiler_s: float) -> tuple[list[NodeResult], list[Key]]:
     """Every predicted node with its measured time, and the keys of executed nodes that were not predicted.
 
     Nodes that only a session's own numbers tell apart are one result: their operator, stem and output are the same.
@@ -126,13 +126,9 @@ def compare(
     graph: Graph = found.graph
     table = kernelise(walk(graph), graph.groups, target)
     lines = model_of(target).plan(table, target).line
-    written = np.bincount(table.kernel, table.write_bytes, len(table.group))
-    pooled: dict[tuple[str, str, int], list[int]] = {}
-    for row, group in enumerate(graph.groups):
-        location = graph.op(group.members[0]).location
-        node = found.nodes.get(location.source_name) if location is not None else None
-        if node is not None:
-            pooled.setdefault(node_key(node.name, node.op_type, int(written[row])), []).append(row)
+    pooled: dict[Key, list[int]] = {}
+    for row, (_, key) in enumerate(keyed(found)):
+        pooled.setdefault(key, []).append(row)
     made = []
     for key, rows in pooled.items():
         predicted = sum(kernel.cost.latency_s for row in rows if (kernel := graph.groups[row].kernel) is not None)

@@ -34,7 +34,11 @@ def exported(source: str, batch: int | None = None) -> onnx.ModelProto:
     module, inputs = build(name, **parameters)
     import torch
 
-    with tempfile.TemporaryDirectory(prefix="edpc-") as folder, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        tempfile.TemporaryDirectory(prefix="edpc-") as folder,
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         path = Path(folder) / "block.onnx"
@@ -46,7 +50,9 @@ def exported(source: str, batch: int | None = None) -> onnx.ModelProto:
                 verbose=False,
             )
         except ImportError as error:
-            raise UsageError(f"{PREFIX}{name} cannot be exported to ONNX: {error}; install it with: pip install onnxscript") from None
+            raise UsageError(
+                f"{PREFIX}{name} cannot be exported to ONNX: {error}; install it with: pip install onnxscript"
+            ) from None
         assert program is not None
         program.save(path, external_data=True)
         return read_model(path, name=source)

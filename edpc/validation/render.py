@@ -76,21 +76,36 @@ def _models(results: Sequence[ModelResult]) -> Table:
 
 def _figures(found: Sequence[Summary]) -> Table:
     def row(mode: str, what: str, e: Errors, nodes: str) -> tuple[str, ...]:
-        return (mode, what, str(e.count), *(f"{100 * x:.1f} %" for x in (e.mape, e.median, e.p90)), _percent(e.bias), f"{100 * e.within:.0f} %", nodes)
+        return (
+            mode,
+            what,
+            str(e.count),
+            *(f"{100 * x:.1f} %" for x in (e.mape, e.median, e.p90)),
+            _percent(e.bias),
+            f"{100 * e.within:.0f} %",
+            nodes,
+        )
 
     rows = []
     for s in found:
         rows.append(row(s.mode, "edpc", s.model, f"{100 * s.nodes:.1f} %" if s.kinds else ""))
         rows.append(row(s.mode, "FLOPs / peak", s.baseline, ""))
     headings = ("models", "MAPE", "median", "p90", "bias", "within 15 %", "operators, time-weighted")
-    return Table("Errors", (Column("mode", number=False), Column("prediction", number=False), *map(Column, headings)), tuple(rows))
+    return Table(
+        "Errors", (Column("mode", number=False), Column("prediction", number=False), *map(Column, headings)), tuple(rows)
+    )
 
 
 def _kinds(summary: Summary) -> Table:
     rows = tuple(
         (kind, f"{100 * part:.1f} %", f"{100 * off:.1f} %", f"{ratio:.2f}") for kind, (part, off, ratio) in summary.kinds.items()
     )
-    columns = (Column("kernel kind", number=False), Column("of time"), Column("error, time-weighted"), Column("predicted / measured"))
+    columns = (
+        Column("kernel kind", number=False),
+        Column("of time"),
+        Column("error, time-weighted"),
+        Column("predicted / measured"),
+    )
     return Table(f"Kernel kinds, {summary.mode}", columns, rows)
 
 

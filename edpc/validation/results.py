@@ -78,7 +78,12 @@ def errors(pairs: Iterable[tuple[float, float]]) -> Errors:
         return Errors(0, 0.0, 0.0, 0.0, 0.0, 0.0)
     off = np.abs(ratio)
     return Errors(
-        len(off), float(off.mean()), float(np.median(off)), float(np.quantile(off, 0.9)), float(ratio.mean()), float((off <= WITHIN).mean())
+        len(off),
+        float(off.mean()),
+        float(np.median(off)),
+        float(np.quantile(off, 0.9)),
+        float(ratio.mean()),
+        float((off <= WITHIN).mean()),
     )
 
 
