@@ -60,16 +60,19 @@ def line(
     gb_s: tuple[float, float],
     weight_gb_s: tuple[float, float] | None = None,
     call_ns: tuple[float, float] = (0.0, 0.0),
+    pass_ns: tuple[float, float] = (0.0, 0.0),
 ) -> dict[str, Quantity]:
-    """The line of a kernel kind, hot and cold: dispatch, part of a core's peak, bytes a core moves, starts of its inner loop."""
+    """The line of a kernel kind, hot and cold: dispatch, part of a core's peak, bytes a core moves, starts, activations."""
     found = {}
-    columns = zip(("hot", "cold"), node_us, flop, gb_s, weight_gb_s or gb_s, call_ns, strict=True)
-    for heat, node, part, rate, weights, call in columns:
+    columns = zip(("hot", "cold"), node_us, flop, gb_s, weight_gb_s or gb_s, call_ns, pass_ns, strict=True)
+    for heat, node, part, rate, weights, call, passed in columns:
         found[f"line.{kind}.node_{heat}"] = assumed(node * 1e-6, "s", node * 0.5e-6, node * 2e-6, BENCH)
         found[f"line.{kind}.flop_{heat}"] = assumed(part, "1", part * 0.7, min(part * 1.3, 1.0), BENCH)
         found[f"line.{kind}.byte_{heat}"] = assumed(rate * 1e9, "B/s", rate * 0.6e9, rate * 1.6e9, BENCH)
+        found[f"line.{kind}.far_{heat}"] = assumed(1e12, "B/s", 0.5e12, 2e12, "the socket's caches and DRAM are priced as such")
         found[f"line.{kind}.weight_{heat}"] = assumed(weights * 1e9, "B/s", weights * 0.6e9, weights * 1.6e9, BENCH)
         found[f"line.{kind}.call_{heat}"] = assumed(call * 1e-9, "s", call * 0.5e-9, call * 2e-9, BENCH)
+        found[f"line.{kind}.pass_{heat}"] = assumed(passed * 1e-9, "s", passed * 0.5e-9, passed * 2e-9, BENCH)
     return found
 
 
@@ -289,7 +292,7 @@ TARGET = Target(
         "attained.bf16": assumed(0.35, "1", 0.1, 0.6, AMX),
         "attained.int8": assumed(0.30, "1", 0.1, 0.6, AMX),
         **line("direct_conv", (2, 4), (0.83, 0.83), (60, 26)),
-        **line("pointwise_conv", (2, 4), (0.85, 0.83), (60, 30)),
+        **line("pointwise_conv", (2, 4), (0.85, 0.83), (60, 30), pass_ns=(0.175, 0.196)),
         **line("depthwise_conv", (2, 4), (0.77, 0.77), (50, 30)),
         **line("first_conv", (2, 4), (0.87, 0.87), (60, 30)),
         **line("im2col_conv", (3, 5), (0.50, 0.50), (25, 16)),

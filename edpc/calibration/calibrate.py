@@ -23,7 +23,7 @@ from edpc.machine.table import Floats
 from edpc.measured import SCHEMA, Calibration
 from edpc.registry import find_target
 from edpc.runtime.session import onnxruntime
-from edpc.target import Basis, Memory, Quantity, Target, Unit, assumed, measured
+from edpc.target import Basis, Memory, Quantity, Setting, Target, Unit, assumed, measured
 
 BUDGET_S = 50.0
 # Parts of the time that is left for the suite: kernels alone and among others. The large model is dear to open.
@@ -100,14 +100,15 @@ def _put_together(
             "cores": Quantity(most, "1", Basis.MEASURED, "threads of the calibration"),
         },
     )
-    loads = loads_of(suite.table, bare, bare.constants())
     parameters = {
         "cores": bare.parameters["cores"],
         **_residency(ticking, source),
         "dram.efficiency": measured(1.0, "1", 0.9, 1.0, f"{source}: the bandwidth is what streams reached"),
         "llc.warm_fraction": base.parameters["llc.warm_fraction"],
     }
+    calibrated = replace(bare, settings={**base.settings, "threads": Setting(str(most), tuple(map(str, counts)), "threads")})
     for n in counts:
+        loads = loads_of(suite.table, calibrated.with_setting("threads", str(n)), bare.constants())
         features = design(suite.table, suite.plan, loads, n)
         fitted = {heat: fit_lines(features, suite.plan, seconds[n][heat]) for heat in SETS}
         for heat, other in zip(SETS, reversed(SETS), strict=True):

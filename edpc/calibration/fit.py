@@ -18,7 +18,7 @@ _LEAST_S = 8e-6
 _ROBUST = 0.08
 _ROUNDS = 6
 # What is hidden behind something else costs nothing in the fit; these stand for "at least so much", per core.
-_MOST = {"flop": 20.0, "byte": 1e12, "weight": 1e12}
+_MOST = {"flop": 20.0, "byte": 1e12, "far": 1e12, "weight": 1e12}
 # Kinds that read enough weights to tell their rate from that of activations; elsewhere both move at one rate.
 _WEIGHTY = frozenset({"direct_conv", "pointwise_conv", "im2col_conv", "gemm", "integer", "recurrent"})
 # Fewest points that a line is fitted to.
@@ -42,14 +42,16 @@ class Line:
 
 
 def design(table: KernelTable, plan: Executed, loads: Loads, threads: int) -> Floats:
-    """What the terms of lines are multiplied with, in the order of `TERMS`, in s, B and calls; shape (g, 5)."""
+    """What the terms of lines are multiplied with, in the order of `TERMS`, in s, B and counts; shape (g, 7)."""
     return np.stack(
         [
             plan.launches,
             kernel_sum(table, loads.serial) / threads,
             kernel_sum(table, loads.moved) / threads,
+            kernel_sum(table, loads.far) / threads,
             kernel_sum(table, loads.weights) / threads,
             plan.calls / threads,
+            plan.passed / threads,
         ],
         axis=1,
     )

@@ -30,7 +30,16 @@ def _direct() -> Iterator[Build]:
         3, (32, 32, 56), (64, 64, 28), (96, 96, 35), (128, 128, 28, 2), (128, 160, 14), (192, 192, 14), (256, 256, 14)
     )
     yield from _convs(
-        3, (256, 384, 13), (384, 256, 7), (512, 512, 7), (64, 96, 56, 2), (32, 64, 80), (64, 96, 14, 1, 4), (32, 48, 14, 1, 8)
+        3,
+        (256, 384, 13),
+        (384, 256, 7),
+        (512, 512, 7),
+        (64, 96, 56, 2),
+        (32, 64, 80),
+        (64, 96, 14, 1, 4),
+        (32, 48, 14, 1, 8),
+        (16, 32, 56, 1, 8),
+        (16, 16, 112, 1, 2),
     )
     yield from _convs(5, (32, 64, 28), (48, 64, 14), (96, 256, 13))
 
@@ -40,7 +49,17 @@ def _pointwise() -> Iterator[Build]:
         1, (64, 256, 28), (256, 64, 28), (128, 512, 14), (512, 128, 14), (192, 64, 28), (480, 96, 14), (832, 256, 7)
     )
     yield from _convs(1, (1024, 256, 7), (512, 1024, 7), (64, 64, 56), (32, 192, 56), (256, 512, 28, 2), (128, 128, 28, 1, 4))
-    yield from _convs(1, (64, 128, 7, 1, 8), (96, 24, 28), (320, 640, 7), (32, 16, 14), (768, 192, 12))
+    yield from _convs(
+        1,
+        (64, 128, 7, 1, 8),
+        (16, 96, 56, 1, 8),
+        (64, 64, 56, 1, 6),
+        (24, 64, 80, 1, 4),
+        (96, 24, 28),
+        (320, 640, 7),
+        (32, 16, 14),
+        (768, 192, 12),
+    )
 
 
 def _depthwise() -> Iterator[Build]:
@@ -55,6 +74,8 @@ def _depthwise() -> Iterator[Build]:
         (480, 14, 5, 1, 1),
         (64, 56, 3, 1, 4),
         (240, 14, 3, 1, 4),
+        (96, 56, 3, 1, 8),
+        (64, 112, 3, 1, 2),
     ):
 
         def build(m: Micro, c: int = channels, h: int = side, k: int = kernel, s: int = stride, n: int = batch) -> Micro:
@@ -62,6 +83,37 @@ def _depthwise() -> Iterator[Build]:
             return m.done(conv(m, x, c, c, k, s, groups=c))
 
         yield build
+
+
+def _activated() -> Iterator[Build]:
+    """An expansion and a depthwise convolution whose results are clipped, and a first convolution."""
+    for channels, filters, side in ((16, 96, 56), (24, 144, 28), (64, 384, 14), (160, 960, 7)):
+
+        def build(m: Micro, c: int = channels, f: int = filters, h: int = side) -> Micro:
+            x = conv(m, m.op(ENTRY, m.feed(1, c, h, h)), c, c, 1)
+            x = _clipped(m, conv(m, x, c, f, 1, relu=False))
+            return m.done(_clipped(m, conv(m, x, f, f, 3, groups=f, relu=False)))
+
+        yield build
+    for filters, side in ((32, 112), (48, 64)):
+
+        def first(m: Micro, f: int = filters, h: int = side) -> Micro:
+            return m.done(_clipped(m, conv(m, m.feed(1, 3, 2 * h, 2 * h), 3, f, 3, 2, relu=False)))
+
+        yield first
+    for channels, side in ((32, 28), (64, 14), (24, 40)):
+
+        def full(m: Micro, c: int = channels, h: int = side) -> Micro:
+            x = conv(m, m.op(ENTRY, m.feed(1, c, h, h)), c, c, 1)
+            return m.done(m.op("Sigmoid", conv(m, x, c, c, 3, relu=False)))
+
+        yield full
+
+
+def _clipped(m: Micro, x: str) -> str:
+    low, high = (m.constant(np.array(edge, np.float32)) for edge in (0.0, 6.0))
+    y: str = m.op("Clip", x, low, high)
+    return y
 
 
 def _first() -> Iterator[Build]:
@@ -145,6 +197,8 @@ def _gemm() -> Iterator[Build]:
         (96, 768, 1536),
         (512, 128, 512),
         (24, 1536, 384),
+        (1568, 128, 512),
+        (1024, 96, 384),
     ):
 
         def build(m: Micro, r: int = rows, k: int = depth, c: int = columns) -> Micro:
@@ -260,6 +314,7 @@ COMPUTE: dict[str, Callable[[], Iterator[Build]]] = {
     "direct": _direct,
     "pointwise": _pointwise,
     "depthwise": _depthwise,
+    "activated": _activated,
     "first": _first,
     "columns": _columns,
     "residual": _residual,

@@ -10,7 +10,7 @@ from edpc.calibration.micro import ENTRY, Build, Micro, conv
 
 # --- what is bound by the tensors it moves ---
 
-_ELEMENTS = (2048, 32768, 200704, 1605632)
+_ELEMENTS = (2048, 32768, 200704, 1605632, 4816896)
 
 
 def _unary() -> Iterator[Build]:
@@ -72,7 +72,7 @@ def _gelu() -> Iterator[Build]:
 
 
 def _softmax() -> Iterator[Build]:
-    for rows, columns in ((1, 1000), (8, 1000), (512, 64), (1536, 128), (1200, 197), (3072, 49), (128, 2048)):
+    for rows, columns in ((1, 1000), (8, 1000), (512, 64), (1536, 128), (1200, 197), (3072, 49), (128, 2048), (12000, 128)):
 
         def build(m: Micro, r: int = rows, c: int = columns) -> Micro:
             return m.done(m.op("Softmax", m.op(ENTRY, m.feed(r, c)), axis=-1))
@@ -81,7 +81,7 @@ def _softmax() -> Iterator[Build]:
 
 
 def _layer_norm() -> Iterator[Build]:
-    for rows, columns in ((16, 256), (128, 768), (197, 768), (1024, 96), (3136, 96), (64, 2048), (512, 512)):
+    for rows, columns in ((16, 256), (128, 768), (197, 768), (1024, 96), (3136, 96), (3136, 384), (64, 2048), (512, 512)):
 
         def build(m: Micro, r: int = rows, c: int = columns) -> Micro:
             x = m.op(ENTRY, m.feed(1, r, c))
@@ -91,7 +91,7 @@ def _layer_norm() -> Iterator[Build]:
 
 
 def _skip_layer_norm() -> Iterator[Build]:
-    for rows, columns in ((32, 512), (128, 768), (256, 384), (1024, 256)):
+    for rows, columns in ((32, 512), (128, 768), (256, 384), (1024, 256), (64, 128), (200, 128), (16, 1024)):
 
         def build(m: Micro, r: int = rows, c: int = columns) -> Micro:
             x = m.op("Add", m.op(ENTRY, m.feed(1, r, c)), m.op(ENTRY, m.feed(1, r, c)))
@@ -139,6 +139,7 @@ def _pool() -> Iterator[Build]:
         ("AveragePool", 128, 28, 2, 2, 1),
         ("AveragePool", 64, 35, 3, 1, 1),
         ("AveragePool", 512, 7, 7, 1, 1),
+        ("MaxPool", 64, 112, 3, 2, 3),
         ("MaxPool", 64, 28, 3, 2, 4),
     ):
 
@@ -168,6 +169,7 @@ def _concat() -> Iterator[Build]:
         (2, 128, 56, 1),
         (3, 32, 28, 4),
         (4, 96, 28, 1),
+        (2, 64, 56, 6),
         (2, 256, 7, 1),
     ):
 
@@ -221,6 +223,7 @@ _TRANSPOSES: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((1, 3, 40, 3136), (0, 2, 1, 3)),
     ((4, 100, 8, 64), (0, 2, 1, 3)),
     ((8, 4, 50, 49), (0, 2, 1, 3)),
+    ((8, 196, 12, 64), (0, 2, 1, 3)),
     # the innermost axis moves
     ((1, 12, 128, 64), (0, 1, 3, 2)),
     ((1, 96, 56, 56), (0, 2, 3, 1)),
@@ -242,7 +245,7 @@ def _transpose() -> Iterator[Build]:
 
 def _reorder() -> Iterator[Build]:
     """Into the blocked layout and out of it, three times in a row, between operators that do not know it."""
-    for channels, side, batch in ((64, 56, 1), (128, 28, 1), (256, 14, 1), (512, 7, 1), (32, 28, 4)):
+    for channels, side, batch in ((64, 56, 1), (128, 28, 1), (256, 14, 1), (512, 7, 1), (32, 28, 4), (32, 56, 8)):
 
         def build(m: Micro, c: int = channels, h: int = side, n: int = batch) -> Micro:
             x = m.op("Tanh", m.feed(n, c, h, h))

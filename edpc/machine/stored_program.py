@@ -1,14 +1,17 @@
 """A stored-program machine (CPU) under ONNX Runtime: one line per kernel kind as executed, in a hot and a cold set.
 
-A kernel takes its node, FLOPs, bytes of activations and of weights, and starts of inner loops ("calls"), shared by p threads:
+A kernel takes its node, FLOPs, bytes of activations and of weights, starts of inner loops ("calls") and results that pass a fused
+activation, shared by p threads:
 
-    t = launches * (node + fork_join * log2 p) + calls * call / p
-        + FLOPs / (p * efficiency * core peak) + max(bytes / (p * rate) + weight bytes / (p * weight rate), socket)
+    t = launches * (node + fork_join * log2 p) + (calls * call + passed * pass) / p
+        + FLOPs / (p * efficiency * core peak)
+        + max(bytes / (p * rate) + far bytes / (p * far rate) + weight bytes / (p * weight rate), socket)
 
-with a constant set per kind (`stored_program_lines`). A machine that was calibrated has a set per number of threads, its setting
-`threads`, with p that number: forks, joins and what threads share stand in the constants. Elsewhere one set serves all p; p is
-then the kernel's time on one core over `thread.grain`, between one and all cores, for a runtime splits no finer; and the socket's
-time is that of the last-level cache, and of DRAM for what no cache can hold; in the cold set, of DRAM for everything.
+Far bytes are those of the kernel's activations that the caches next to its cores cannot hold. There is a constant set per kind of
+kernel (`stored_program_lines`). A machine that was calibrated has a set per number of threads, its setting `threads`, with p that
+number: forks, joins and what threads share stand in the constants. Elsewhere one set serves all p; p is then the kernel's time on
+one core over `thread.grain`, between one and all cores, for a runtime splits no finer; and the socket's time is that of the
+last-level cache, and of DRAM for what no cache can hold; in the cold set, of DRAM for everything.
 
 Residency in a shared last-level cache turned out to be a clock, not a capacity: what a network leaves there is pushed out by
 other tenants within some milliseconds. A model that runs for T blends the sets by lambda = clip((T - start) / span, 0, 1);
@@ -30,7 +33,7 @@ from edpc.machine.account import settle
 from edpc.machine.compose import external_bytes, kernel_sum
 from edpc.machine.model import Constants, CostModel, register, spread
 from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of, utilization
-from edpc.machine.stored_program_lines import COMPUTE_LINES, FUSED_LINES, LINES, calls_of, line_of
+from edpc.machine.stored_program_lines import COMPUTE_LINES, FUSED_LINES, LINES, PASSING, calls_of, line_of
 from edpc.machine.table import CostColumns, Floats, Ints, KernelTable
 from edpc.target import Target
 
@@ -39,8 +42,10 @@ TERMS = {
     "node": ("s", "dispatch of one node"),
     "flop": ("1", "arithmetic, as a fraction of a core's peak"),
     "byte": ("B/s", "bytes of activations across the kernel's border that one core moves"),
+    "far": ("B/s", "bytes of activations beyond the cores' own caches, on top"),
     "weight": ("B/s", "bytes of weights that one core moves"),
     "call": ("s", "one start of the kernel's inner loop"),
+    "pass": ("s", "one result through a fused activation that is no ReLU"),
 }
 SETS = ("hot", "cold")
 # What more is read where a set of constants serves every number of threads.
@@ -53,11 +58,16 @@ _LAW = {
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """Kernels as they run: line by number in `LINES`, launches, and calls of the inner loop; shape (g,) each."""
+    """Kernels as they run, shape (g,) each.
+
+    Attributes:
+        line: number in `LINES`. launches: of the node. calls: starts of its inner loop. passed: results through an activation.
+    """
 
     line: Ints
     launches: Floats
     calls: Floats
+    passed: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +77,13 @@ class Loads:
     Attributes:
         serial: an operator's arithmetic on one core at peak, in s, shape (..., n).
         moved: bytes of activations it moves across its kernel's border, shape (n,). weights: bytes of weights, shape (n,).
+        far: its part of the kernel's activations beyond the caches of the threads' cores, shape (..., n).
     """
 
     serial: Floats
     moved: Floats
     weights: Floats
+    far: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +130,11 @@ class StoredProgram(CostModel):
         # A runtime dispatches nodes that only rename a tensor like any other.
         launches = np.where(table.rule == "runtime-node", runs, table.launches)
         calls = [calls_of(op, line) * table.executions[row] for op, line, row in zip(anchors, named, table.anchor, strict=True)]
-        return Executed(np.array([number[line] for line in named], np.int64), launches, np.array(calls, float))
+        passing = np.array([op.kind in PASSING for op in table.operators], bool)
+        passing[table.anchor] = False
+        results = np.array([op.outputs[0].numel if p else 0 for op, p in zip(table.operators, passing, strict=True)], float)
+        passed = np.bincount(table.kernel, results * table.executions, len(table.group)).astype(float)
+        return Executed(np.array([number[line] for line in named], np.int64), launches, np.array(calls, float), passed)
 
     def evaluate(self, table: KernelTable, target: Target, constants: Constants, plan: Any) -> CostColumns:
         """Costs at these constants; see the module's first lines."""
@@ -177,7 +193,14 @@ COMPUTE = np.array([line in COMPUTE_LINES for line in LINES])
 
 def loads_of(table: KernelTable, target: Target, constants: Constants) -> Loads:
     """What the lines of a table's kernels are multiplied with."""
-    return Loads(_core_seconds(table, target, constants), external_bytes(table) - table.weight_bytes, table.weight_bytes)
+    moved = external_bytes(table) - table.weight_bytes
+    cores = constants["cores"]
+    near = np.asarray(constants["local.capacity"], float)
+    if _is_calibrated(target):
+        near = near * float(target.setting("threads")) / cores
+    whole = kernel_sum(table, moved)
+    beyond = np.maximum(1.0 - near / np.where(whole > 0.0, whole, 1.0), 0.0)
+    return Loads(_core_seconds(table, target, constants), moved, table.weight_bytes, moved * beyond[..., table.kernel])
 
 
 def _is_calibrated(target: Target) -> bool:
@@ -224,13 +247,17 @@ def _times(table: KernelTable, target: Target, constants: Constants, executed: E
         value = _line(constants, f"{name}_{heat}", executed.line, prefix)
         if calibrated or heat == "hot":
             return value
-        worse = np.maximum if name in {"node", "call"} else np.minimum
+        worse = np.maximum if name in {"node", "call", "pass"} else np.minimum
         return np.asarray(worse(value, _line(constants, f"{name}_hot", executed.line, prefix)))
 
     kernel = table.kernel
     arithmetic = loads.serial / term("flop")[..., kernel]
-    memory = loads.moved / term("byte")[..., kernel] + loads.weights / term("weight")[..., kernel]
-    calls = executed.calls * term("call")
+    memory = (
+        loads.moved / term("byte")[..., kernel]
+        + loads.far / term("far")[..., kernel]
+        + loads.weights / term("weight")[..., kernel]
+    )
+    calls = executed.calls * term("call") + executed.passed * term("pass")
     node = executed.launches * term("node")
     if calibrated:
         p: float | Floats = float(target.setting("threads"))

@@ -47,6 +47,9 @@ LINES = COMPUTE_LINES + MEMORY_LINES
 # the runtime's own graph, where a convolution that was not blocked is laid out as columns whatever its shape.
 FUSED_LINES = frozenset({"gelu", "layer_norm", "skip_norm", "transcendental", "im2col_conv"})
 
+# Activations that a kernel applies to its results in a pass of their own; a ReLU is done on the way out.
+PASSING = frozenset({"clip", "sigmoid", "tanh", "leaky_relu", "hard_sigmoid"})
+
 # Channels per block of the runtime's NCHWc layout where nobody asked the runtime: one AVX-512 register of fp32.
 BLOCK = 16
 # Operators of the runtime's own graph are named after its blocked layout where they run in it.
