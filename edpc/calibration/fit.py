@@ -1,4 +1,4 @@
-"""From times to constants: one non-negative least-squares fit per kernel kind, set and number of threads."""
+"""From times to constants: one bounded least-squares fit per kernel kind, set and number of threads."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ _ROBUST = 0.08
 _ROUNDS = 6
 # What is hidden behind something else costs nothing in the fit; these stand for "at least so much", per core.
 _MOST = {"flop": 20.0, "byte": 1e12, "far": 1e12, "weight": 1e12}
+# No core of a machine that runs networks streams slower than this, B/s: bounds what few large kernels can be fitted to.
+_LEAST = {"far": 5e9, "weight": 3e9}
 # Kinds that read enough weights to tell their rate from that of activations; elsewhere both move at one rate.
 _WEIGHTY = frozenset({"direct_conv", "pointwise_conv", "im2col_conv", "gemm", "integer", "recurrent"})
 # Fewest points that a line is fitted to.
@@ -80,23 +82,26 @@ def completed(lines: Mapping[str, Line], others: Mapping[str, Line]) -> dict[str
 
 
 def _fit(x: Floats, y: Floats, weighty: bool) -> Line:
-    """Non-negative least squares of relative errors, robust against outliers."""
-    from scipy.optimize import nnls
+    """Least squares of relative errors with bounds, robust against outliers."""
+    from scipy.optimize import lsq_linear
 
     moved, weights = list(TERMS).index("byte"), list(TERMS).index("weight")
     if not weighty:
         x = x.copy()
         x[:, moved] += x[:, weights]
         x[:, weights] = 0.0
+    # Columns of very different units are brought to one scale; an empty one keeps a coefficient of zero.
     scale = np.maximum(x.max(axis=0), 1e-300)
+    upper = np.array([scale[i] / _LEAST[t] if t in _LEAST else np.inf for i, t in enumerate(TERMS)])
+    bounds = 0.0, np.where(x.any(axis=0), np.maximum(upper, 1e-12), 1e-12)
     weight = 1.0 / np.maximum(y, _LEAST_S)
     pull = np.ones_like(y)
     for _ in range(_ROUNDS):
         w = weight * np.sqrt(pull)
-        coefficients, _ = nnls(x / scale * w[:, None], y * w)
+        coefficients = np.maximum(lsq_linear(x / scale * w[:, None], y * w, bounds, method="bvls").x, 0.0)
         residual = np.abs(x @ (coefficients / scale) - y) * weight
         pull = np.minimum(1.0, _ROBUST / np.maximum(residual, 1e-12))
-    per_unit = coefficients / scale
+    per_unit = np.where(x.any(axis=0), coefficients / scale, 0.0)
     off = float(np.sqrt(np.average(residual**2, weights=pull)))
     constants = {}
     for term, value in zip(TERMS, per_unit.tolist(), strict=True):

@@ -31,7 +31,8 @@ Key = tuple[str, str, int]  # name without number, operator, bytes of its result
 _PLAN = "import-cleanup,apply-precision,annotate-operators,fuse-operators"
 # Nodes of the large model that read a graph input find it in memory, as no activation inside a network is; these read little.
 _ENTRY_LINES = frozenset({"first_conv", "gather"})
-_LEAST_RUNS = 5
+# Runs of a micro-model: at least so many, and for small ones as many as fill so many seconds, up to the most.
+_LEAST_RUNS, _LEAST_S, _MOST_RUNS = 6, 4e-3, 60
 # Operators that the runtime inserts: the first of them under a name without a number.
 _INSERTED = frozenset({"ReorderInput", "ReorderOutput", "Reshape", "Transpose", "Cast"})
 
@@ -120,7 +121,9 @@ def _profile(suite: Suite, prepared: Prepared, threads: int, values: dict[str, A
     with profiled(prepared, threads, values) as session:
         feeds = feeds_of(session)
         runs = 0
-        while runs <= _LEAST_RUNS or (time.perf_counter() - start) * (runs + 1) / runs < budget_s:
+        spent = run(session, feeds, prepared.name)
+        least = int(np.clip(_LEAST_S / max(spent, 1e-6), _LEAST_RUNS, _MOST_RUNS))
+        while runs < least or (time.perf_counter() - start) * (runs + 1) / runs < budget_s:
             run(session, feeds, prepared.name)
             runs += 1
         times = node_times(session)
