@@ -54,7 +54,8 @@ def validate_command(
 ) -> None:
     """Run each MODEL on this machine with made-up inputs and print predicted against measured.
 
-    On cpu-host a model is an .onnx file, run in ONNX Runtime; on a GPU it is what edpc reads through PyTorch.
+    On cpu-host a model is an .onnx file or a building block (block:NAME), run in ONNX Runtime; on a GPU it is a building
+    block, run in PyTorch.
     """
     from edpc.cli.run import dimensions, whole_shapes
     from edpc.registry import find_target

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edpc import api
+from edpc.blocks import PREFIX
 from edpc.calibration.host import EnergyCounter
 from edpc.calibration.measure import Key, keyed, node_key
 from edpc.ir import Graph
@@ -53,7 +54,7 @@ def validate(
     profiler adds to a node (`profiler.node`, from the calibration) is taken off the nodes' times.
 
     Args:
-        source: an ONNX model: path, bytes or `onnx.ModelProto`.
+        source: an ONNX model: path, bytes or `onnx.ModelProto`; or `block:NAME`, which PyTorch exports.
         target: from `edpc calibrate`.
         batch: leading dimension of the inputs.
         dims: sizes of free dimensions by name.
@@ -66,6 +67,10 @@ def validate(
         UsageError: an override does not fit.
     """
     threads = int(target.setting("threads"))
+    if isinstance(source, str) and source.startswith(PREFIX):
+        from edpc.validation.export import exported
+
+        name, source, batch = name or source, exported(source, batch), None
     prepared = prepare(source, batch=batch, dims=dims, shapes=shapes)
     values = weights(prepared)
     found = executed(prepared, values)
