@@ -15,6 +15,7 @@ from edpc import api
 from edpc.calibration.measure import keyed, node_key
 from edpc.errors import ModelError, UsageError
 from edpc.runtime import model as runtime_model
+from edpc.runtime.contention import Contention
 from edpc.runtime.denormals import masked_softmaxes
 from edpc.runtime.executed import executed
 from edpc.runtime.model import prepare, weights
@@ -198,3 +199,19 @@ def test_an_override_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "net.onnx")
     onnx.save(conv_net(), path)
     refused(edpc(path, "--set", "graph=runtime"), 2, "free dimensions 'batch'")
+
+
+def test_waiting_for_a_core_is_told(tmp_path: Path) -> None:
+    def thread(name: str, ran: int, stood: int) -> None:
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "schedstat").write_text(f"{ran} {stood} 7\n")
+
+    thread("1", 1000, 500)
+    watched = Contention(tmp_path)
+    thread("1", 1960, 520)
+    assert watched.waited() == pytest.approx(20 / 980)
+    assert watched.note() == ""
+    thread("2", 300, 300)  # new since
+    assert watched.waited() == pytest.approx(320 / (960 + 20 + 600))
+    assert "20 %" in watched.note()
+    assert Contention(tmp_path / "none").waited() == 0.0

@@ -1,6 +1,6 @@
 """Holds the CPU model against ONNX Runtime on this machine, over networks that calibration never runs.
 
-    python -m tools.validate_cpu [--threads 1,2] [--batch 1,8] [--quick] [-o results.json]
+    python -m tools.validate_cpu [--threads 1,2] [--batch 1,8] [--only NAME,...] [-o results.json]
 
 Calibrates first, in the same run, so that predictions and measurements see the same machine. Networks: the nine light models of
 the onnx package, the networks of `tests/models`, and building blocks; goals are those of the accuracy table.

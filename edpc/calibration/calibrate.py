@@ -22,6 +22,7 @@ from edpc.machine.stored_program_lines import LINES
 from edpc.machine.table import Floats
 from edpc.measured import SCHEMA, Calibration
 from edpc.registry import find_target
+from edpc.runtime.contention import Contention
 from edpc.runtime.session import onnxruntime
 from edpc.target import Basis, Memory, Quantity, Setting, Target, Unit, assumed, measured
 
@@ -57,7 +58,7 @@ def calibrate(
     for n in threads:
         if not 1 <= n <= cores():
             raise UsageError(f"--threads {n}: this machine has {cores()} cores; give numbers from 1 to {cores()}")
-    begin = time.perf_counter()
+    begin, contention = time.perf_counter(), Contention()
     counts = tuple(sorted(set(threads)))
     progress("laying the suite out", 0.0)
     suite = lay_out(parts)
@@ -72,7 +73,9 @@ def calibrate(
             "cold": time_among(suite, n, (1.0 - _ALONE) * left, progress),
         }
         seconds[n] = {heat: np.maximum(t - extra[n].profiler_s, _FASTEST) for heat, t in took.items()}
-    return _put_together(suite, seconds, extra, ticking, power, tdp_w)
+    found = _put_together(suite, seconds, extra, ticking, power, tdp_w)
+    busy_note = contention.note()
+    return replace(found, notes=(*found.notes, f"During calibration {busy_note}; repeat it.")) if busy_note else found
 
 
 def _put_together(

@@ -11,6 +11,7 @@ import numpy as np
 
 from edpc import api
 from edpc.calibration.micro import Micro, model_of
+from edpc.ir import Value
 from edpc.machine.build import kernelise
 from edpc.machine.catalogue import model_of as cost_model
 from edpc.machine.stored_program import Executed as Plan
@@ -108,15 +109,18 @@ def keyed(found: Executed) -> Iterator[tuple[onnx.NodeProto, Key]]:
     """The executed node behind every group of a graph that has been grouped, and what it is found again by."""
     graph = found.graph
     for group in graph.groups:
-        last = graph.op(group.members[-1])
-        node = found.nodes[last.location.source_name if last.location is not None else ""]
-        yield node, node_key(node.name, node.op_type, sum(t.num_bytes for t in last.outputs if t.is_static))
+        inside = set(group.members)
+        location = graph.op(group.members[0]).location
+        node = found.nodes[location.source_name if location is not None else ""]
+        leaving = {Value(name, use.result) for name in inside for use in graph.uses(name) if use.consumer not in inside}
+        types = (graph.type_of(value) for value in leaving)
+        yield node, node_key(node.name, node.op_type, sum(kind.num_bytes for kind in types if kind.is_static))
 
 
 def node_key(name: str, operator: str, output_bytes: int) -> Key:
     """What a node is found again by: its name, and its output where the runtime may have numbered it, differently each time."""
     stem, numbered, _ = name.partition("_token_")
-    return stem, operator, output_bytes if numbered or operator in _INSERTED else 0
+    return stem, operator, output_bytes if numbered or stem == operator or operator in _INSERTED else 0
 
 
 def _profile(

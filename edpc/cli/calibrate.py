@@ -49,6 +49,8 @@ def calibrate_command(
         found = calibrate(suite(_QUICK if quick else 1), counts, budget, progress, tdp)
     write_calibration(found, path)
     where = "edpc MODEL --target cpu-host" if path == default_path() else f"edpc MODEL --target {path}"
+    for note in found.notes:
+        click.echo(note, err=True)
     click.echo(f"wrote {path}; use it with: {where}", err=True)
 
 

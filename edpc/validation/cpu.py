@@ -18,6 +18,7 @@ from edpc.machine.catalogue import model_of
 from edpc.machine.stored_program_lines import LINES
 from edpc.machine.walk import walk
 from edpc.report import build_report
+from edpc.runtime.contention import Contention
 from edpc.runtime.executed import Executed, executed
 from edpc.runtime.model import prepare, weights
 from edpc.runtime.session import feeds_of, lowest_mean, node_times, open_session, profiled, run
@@ -31,11 +32,17 @@ _LEAST_RUNS, _MOST_RUNS = 16, 400
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the machine did: latency of a run, of every node by key, in s, and energy of a run in J where it can be read."""
+    """What the machine did.
+
+    Attributes:
+        wall_s: latency of a run. nodes: time of every node by key, in s. energy_j: of a run, where it can be read.
+        note: whether others used the machine meanwhile.
+    """
 
     wall_s: float
     nodes: Mapping[Key, float]
     energy_j: float | None
+    note: str
 
 
 def validate(
@@ -81,6 +88,8 @@ def validate(
     nodes, unmatched = compare(found, target, measured, profiler)
     peak = target.constants()["matrix.fp32.rate"] * threads / target.constants()["cores"]
     notes = [note for note in found.graph.info.notes if "denormal" in note]
+    if measured.note:
+        notes.append(measured.note)
     if unmatched:
         notes.append(f"{len(unmatched)} executed nodes were not predicted, the first is {unmatched[0][0]} ({unmatched[0][1]})")
     return ModelResult(
@@ -99,7 +108,7 @@ def validate(
 
 def measure(prepared: Any, values: Mapping[str, Any], threads: int, seconds: float) -> Measured:
     """Runs a prepared model: latency, and what its nodes take."""
-    counter = EnergyCounter()
+    counter, contention = EnergyCounter(), Contention()
     with profiled(prepared, threads, values) as watched:
         plain = open_session(prepared, threads=threads, values=values)
         feeds = feeds_of(plain)
@@ -116,11 +125,12 @@ def measure(prepared: Any, values: Mapping[str, Any], threads: int, seconds: flo
             joules += counter.joules() - before
             for _ in range(each):
                 run(watched, feeds, prepared.name)
+        note = contention.note()
         nodes: dict[Key, float] = {}
         for node in node_times(watched, skip=2):
             key = node_key(node.name, node.operator, node.output_bytes)
             nodes[key] = nodes.get(key, 0.0) + node.seconds
-    return Measured(lowest_mean(np.array(walls)), nodes, joules / len(walls) if counter.readable else None)
+    return Measured(lowest_mean(np.array(walls)), nodes, joules / len(walls) if counter.readable else None, note)
 
 
 def compare(found: Executed, target: Target, measured: Measured, profiler_s: float) -> tuple[list[NodeResult], list[Key]]:
