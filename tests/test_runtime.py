@@ -14,11 +14,13 @@ from onnx import TensorProto, helper, numpy_helper
 from edpc import api
 from edpc.calibration.measure import keyed, node_key
 from edpc.errors import ModelError, UsageError
+from edpc.fusion.executed import node_of
 from edpc.runtime import model as runtime_model
 from edpc.runtime.contention import Contention
 from edpc.runtime.denormals import masked_softmaxes
-from edpc.runtime.executed import executed
+from edpc.runtime.executed import executed, optimise
 from edpc.runtime.model import prepare, weights
+from edpc.runtime.origins import origins
 from edpc.runtime.session import feeds_of, node_times, open_session, profiled, run
 from tests.command_line import edpc, refused
 
@@ -88,6 +90,33 @@ def test_the_runtime_folds_and_blocks() -> None:
     assert [graph.op(name).kind for name in graph.compute_order()].count("batch_norm") == 0
     assert "4 nodes" not in graph.info.notes[-1]
     assert "3 nodes of the model run as 3" in graph.info.notes[-1]  # with the reorders in and out, and all three in one
+
+
+def test_operators_are_located_at_the_models_own_nodes() -> None:
+    """Whatever is fused: the activation of a convolution is the model's Relu, and a reorder is the runtime's own."""
+    net = conv_net()
+    for node, name in zip(net.graph.node, ("conv1", "norm1", "relu1"), strict=True):
+        node.name = name
+    graph = api.load_executed(net, batch=1)
+    ops = [graph.op(name) for name in graph.compute_order()]
+    where = {op.kind: op.location.source_name for op in ops if op.location is not None}
+    assert where["conv"] == "conv1"
+    assert where["relu"] == "relu1"
+    assert {node_of(op) for op in ops if op.kind in ("conv", "relu")} == {"y_nchwc"}
+    assert where["transpose"].startswith("Reorder")
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "shufflenet", "mobilenet_v2", "bert_tiny"])
+def test_every_executed_node_stands_for_nodes_of_the_model(name: str) -> None:
+    prepared = prepare(NETWORKS[name], batch=1)
+    found = origins(prepared.proto, optimise(prepared))
+    covered = [node.name for nodes in found.values() for node in nodes]
+    assert len(covered) == len(set(covered))
+    # What is left over was folded away: parameters that are computed, and shapes.
+    arithmetic = {
+        node.name for node in prepared.proto.graph.node if node.op_type in ("Conv", "MatMul", "Gemm", "Softmax", "Concat")
+    }
+    assert len(arithmetic - set(covered)) <= 0.05 * len(arithmetic)
 
 
 def test_weight_files_are_never_opened() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from edpc import api
 from edpc.calibration.micro import Micro, model_of
+from edpc.fusion.executed import node_of
 from edpc.ir import Value
 from edpc.machine.build import kernelise
 from edpc.machine.catalogue import model_of as cost_model
@@ -110,8 +111,7 @@ def keyed(found: Executed) -> Iterator[tuple[onnx.NodeProto, Key]]:
     graph = found.graph
     for group in graph.groups:
         inside = set(group.members)
-        location = graph.op(group.members[0]).location
-        node = found.nodes[location.source_name if location is not None else ""]
+        node = found.nodes[node_of(graph.op(group.members[0]))]
         leaving = {Value(name, use.result) for name in inside for use in graph.uses(name) if use.consumer not in inside}
         types = (graph.type_of(value) for value in leaving)
         yield node, node_key(node.name, node.op_type, sum(kind.num_bytes for kind in types if kind.is_static))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from edpc.ir import Graph, Group, Operator
 from edpc.target import kernel_class
 
-# The format of a graph whose operators are located at the nodes that a runtime executes.
+# The format of a graph whose operators are those that a runtime executes.
 FORMAT = "onnxruntime"
 RULE = "runtime-node"
+# The attribute in which operators keep the executed node that they were lowered from.
+NODE = "runtime_node"
 _BLOCKED = "com.microsoft.nchwc."
 _SKIPPING = frozenset({"com.microsoft.SkipLayerNormalization", "com.microsoft.SkipSimplifiedLayerNormalization"})
 
@@ -16,14 +18,18 @@ def by_node(graph: Graph) -> tuple[Group, ...]:
     """One group per executed node, in order of execution; the class is that of its operator with most arithmetic."""
     members: dict[str, list[str]] = {}
     for name in graph.compute_order():
-        location = graph.op(name).location
-        members.setdefault(location.source_name if location is not None else name, []).append(name)
+        members.setdefault(node_of(graph.op(name)) or name, []).append(name)
     groups = []
     for number, names in enumerate(members.values()):
         ops = [graph.op(name) for name in names]
         most = max(ops, key=lambda op: (op.work.flops, sum(op.work.writes)) if op.work is not None else (0, 0))
         groups.append(Group(f"g{number}", RULE, _class_of(most), tuple(names)))
     return tuple(groups)
+
+
+def node_of(op: Operator) -> str:
+    """The executed node that the operator was lowered from; empty for an operator of another graph."""
+    return str(op.attribute(NODE, ""))
 
 
 def _class_of(op: Operator) -> str:

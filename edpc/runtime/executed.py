@@ -14,6 +14,7 @@ from edpc.fusion.executed import FORMAT
 from edpc.ir import Graph
 from edpc.runtime.denormals import masked_softmaxes
 from edpc.runtime.model import Prepared, prepare
+from edpc.runtime.origins import origins, relocate
 from edpc.runtime.session import onnxruntime, open_session
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ class Executed:
     """What the runtime makes of a model.
 
     Attributes:
-        graph: before any pass; operators are located at executed nodes.
-        nodes: the executed nodes by what the graph's operators are located at: their name, or their first result's.
+        graph: before any pass; operators know their executed node (`node_of`) and are located at the model's own.
+        nodes: the executed nodes by what operators know: their name, or their first result's.
     """
 
     graph: Graph
@@ -71,6 +72,7 @@ def executed(prepared: Prepared, values: Mapping[str, Any] | None = None) -> Exe
     graph.info = replace(graph.info, format=FORMAT, source=prepared.name, notes=(*graph.info.notes, *notes))
     named = Counter(node.name for node in optimised.graph.node)
     nodes = {node.name if node.name and named[node.name] == 1 else node.output[0]: node for node in optimised.graph.node}
+    relocate(graph, nodes, origins(prepared.proto, optimised))
     return Executed(graph, nodes)
 
 
