@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 _BLOCKED = "_nchwc"
 _NUMBER = "_token_"
 # Kinds of the vocabulary by operators of a model that are called otherwise.
-_CALLED = {"matmul": {"gemm", "matmul"}, "add": {"add", "sum"}, "bias": {"add"}}
+_CALLED = {
+    "matmul": {"gemm", "matmul"},
+    "add": {"add", "sum"},
+    "layer_norm": {"layernormalization"},
+    "rms_norm": {"rmsnormalization", "simplifiedlayernormalization"},
+    "batch_norm": {"batchnormalization"},
+    "gelu": {"gelu", "erf"},
+    "quantize": {"quantizelinear"},
+    "dequantize": {"dequantizelinear"},
+}
 
 
 def origins(model: onnx.ModelProto, optimised: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
@@ -75,4 +84,6 @@ def _replaced(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto], named:
     stem = node.name.partition(_NUMBER)[0]
     if stem.endswith(_BLOCKED) and stem.removesuffix(_BLOCKED) in makers:
         return [stem.removesuffix(_BLOCKED)]
-    return list(named[stem].output) if stem in named else []
+    while stem and stem not in named:  # fusions append their own name to that of the node they begin with
+        stem = stem.rpartition("/")[0]
+    return list(named[stem].output) if stem else []
