@@ -1,4 +1,4 @@
-"""The suite: which kernels at which sizes. Shapes are chosen to span sizes of each kernel kind, not after any network."""
+"""The suite: which kernels at which sizes. Shapes span the sizes of each kernel kind; a few nodes each, never a network."""
 
 from __future__ import annotations
 
