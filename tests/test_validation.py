@@ -97,7 +97,7 @@ def test_results_as_text_json_and_csv() -> None:
 
 
 def test_a_model_is_run_and_compared_node_by_node(target: Target) -> None:
-    found = validate(MODELS / "mobilenet_v2.onnx", target, batch=2, seconds=0.1)
+    (found,) = validate(MODELS / "mobilenet_v2.onnx", [target], batch=2, seconds=0.1)
     assert (found.mode, found.batch) == ("1 thread", 2)
     assert not any("not predicted" in note for note in found.notes)
     assert len(found.nodes) > 50

@@ -88,9 +88,8 @@ def main(threads: str, batch: str, seconds: float, only: str, calibration: Path,
         for name, model, still in networks(size):
             if wanted and not any(part in name for part in wanted):
                 continue
-            for n in counts:
-                machine = target.with_setting("threads", str(n))
-                results.append(validate(model, machine, batch=still, seconds=seconds, name=name))
+            machines = [target.with_setting("threads", str(n)) for n in counts]
+            results += validate(model, machines, batch=still, seconds=seconds, name=name)
     results.sort(key=lambda result: result.mode)
     show(document(results, target.name, 20))
     if output is not None:

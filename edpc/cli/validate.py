@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,12 +65,11 @@ def validate_command(
     machine = find_target(target)
     sizes: dict[str, Any] = {"dims": dimensions(dim), "shapes": whole_shapes(shape), "seconds": seconds}
     results: list[ModelResult] = []
-    runs = _backend(machine, _numbers(threads, "--threads"))
-    for validate in runs:
-        for size in _numbers(batch, "--batch") or (None,):
-            for model in models:
-                with sign_of_life(f"running {model}", wanted=True):
-                    results += validate(model, batch=size, **sizes)
+    run = _backend(machine, _numbers(threads, "--threads"))
+    for size in _numbers(batch, "--batch") or (None,):
+        for model in models:
+            with sign_of_life(f"running {model}", wanted=True):
+                results += run(model, batch=size, **sizes)
     if emit == "text":
         if output in (None, "-"):
             show(document(results, machine.name, top))
@@ -87,23 +87,19 @@ def validate_command(
     write(Path(str(output)), data)
 
 
-def _backend(machine: Target, threads: list[int]) -> Iterable[Callable[..., list[ModelResult]]]:
-    """Functions that run a model, one per way to run it."""
+def _backend(machine: Target, threads: list[int]) -> Callable[..., list[ModelResult]]:
+    """The function that runs a model on the machine."""
     if "threads" in machine.settings:
         from edpc.validation.cpu import validate
 
-        for n in threads or [int(machine.setting("threads"))]:
-            configured = machine.with_setting("threads", str(n))
-            yield lambda model, configured=configured, **sizes: [validate(model, configured, **sizes)]
-        return
+        counts = threads or [int(machine.setting("threads"))]
+        return partial(validate, targets=[machine.with_setting("threads", str(n)) for n in counts])
     if machine.architecture == "data-parallel":
         if threads:
             raise UsageError(f"--threads is of the CPU: target {machine.name} is a GPU")
         from edpc.validation.gpu import open_gpu
 
-        gpu = open_gpu(machine)
-        yield lambda model, **sizes: gpu.validate(model, **sizes)
-        return
+        return open_gpu(machine).validate
     raise UsageError(
         f"target {machine.name} cannot be measured on this machine: "
         "validate runs on cpu-host (see `edpc calibrate`) and on NVIDIA GPUs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from edpc.machine.walk import walk
 from edpc.report import build_report
 from edpc.runtime.contention import Contention
 from edpc.runtime.executed import Executed, executed
-from edpc.runtime.model import prepare, weights
+from edpc.runtime.model import Prepared, prepare, weights
 from edpc.runtime.session import feeds_of, lowest_mean, node_times, open_session, profiled, run
 from edpc.target import Target
 from edpc.validation.results import ModelResult, NodeResult
@@ -28,6 +28,8 @@ from edpc.validation.results import ModelResult, NodeResult
 # Runs are spread over rounds, with and without the profiler in turn, so that a disturbance hits both alike.
 _ROUNDS = 4
 _LEAST_RUNS, _MOST_RUNS = 16, 400
+# A run that takes so long is repeated once a round.
+_LONG_S = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,14 @@ class Measured:
 
 def validate(
     source: Any,
-    target: Target,
+    targets: Sequence[Target],
     *,
     batch: int | None = None,
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     seconds: float = 3.0,
     name: str | None = None,
-) -> ModelResult:
+) -> list[ModelResult]:
     """Predicted and measured time of a model and of every node that ONNX Runtime executes.
 
     Inputs are made up, and weights where the model has none at hand. The model is judged by its unprofiled runs; what the
@@ -62,7 +64,7 @@ def validate(
 
     Args:
         source: an ONNX model: path, bytes or `onnx.ModelProto`; or `block:NAME`, which PyTorch exports.
-        target: from `edpc calibrate`.
+        targets: from `edpc calibrate`, one for each number of threads to run it with.
         batch: leading dimension of the inputs.
         dims: sizes of free dimensions by name.
         shapes: whole shapes by name of input.
@@ -73,7 +75,6 @@ def validate(
         ModelError: the model cannot be read or run.
         UsageError: an override does not fit.
     """
-    threads = int(target.setting("threads"))
     if isinstance(source, str) and source.startswith(PREFIX):
         from edpc.validation.export import exported
 
@@ -81,6 +82,15 @@ def validate(
     prepared = prepare(source, batch=batch, dims=dims, shapes=shapes)
     values = weights(prepared)
     found = executed(prepared, values)
+    label = name or prepared.name
+    return [_under(target, replace(found, graph=found.graph.copy()), prepared, values, seconds, label) for target in targets]
+
+
+def _under(
+    target: Target, found: Executed, prepared: Prepared, values: Mapping[str, Any], seconds: float, name: str
+) -> ModelResult:
+    """The result under one target."""
+    threads = int(target.setting("threads"))
     api.run(found.graph, target)
     report = build_report(found.graph, target)
     measured = measure(prepared, values, threads, seconds)
@@ -93,7 +103,7 @@ def validate(
     if unmatched:
         notes.append(f"{len(unmatched)} executed nodes were not predicted, the first is {unmatched[0][0]} ({unmatched[0][1]})")
     return ModelResult(
-        name or prepared.name,
+        name,
         f"{threads} thread{'s' if threads > 1 else ''}",
         found.graph.info.batch,
         report.latency_s,
@@ -106,7 +116,7 @@ def validate(
     )
 
 
-def measure(prepared: Any, values: Mapping[str, Any], threads: int, seconds: float) -> Measured:
+def measure(prepared: Prepared, values: Mapping[str, Any], threads: int, seconds: float) -> Measured:
     """Runs a prepared model: latency, and what its nodes take."""
     counter, contention = EnergyCounter(), Contention()
     with profiled(prepared, threads, values) as watched:
@@ -115,11 +125,12 @@ def measure(prepared: Any, values: Mapping[str, Any], threads: int, seconds: flo
         walls: list[float] = []
         once = run(plain, feeds, prepared.name)
         run(watched, feeds, prepared.name)
-        runs = int(np.clip(seconds / 2 / max(once, 1e-6), _LEAST_RUNS, _MOST_RUNS))
+        least = _LEAST_RUNS if once < _LONG_S else _ROUNDS
+        each = -(-int(np.clip(seconds / 2 / max(once, 1e-6), least, _MOST_RUNS)) // _ROUNDS)
         joules = 0.0
         for _ in range(_ROUNDS):
-            each = -(-runs // _ROUNDS)
-            run(plain, feeds, prepared.name)
+            if once < _LONG_S:
+                run(plain, feeds, prepared.name)
             before = counter.joules()
             walls += [run(plain, feeds, prepared.name) for _ in range(each)]
             joules += counter.joules() - before
