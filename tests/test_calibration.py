@@ -139,9 +139,8 @@ def test_energy_counters_add_packages_and_wrap(tmp_path: Path) -> None:
     assert counter.joules() == pytest.approx(0.25)
 
 
-def test_a_machine_without_counters_has_no_power(tmp_path: Path) -> None:
+def test_counters_that_are_absent_or_locked_are_not_readable(tmp_path: Path) -> None:
     assert not EnergyCounter(tmp_path).readable
-    assert package_power(EnergyCounter(tmp_path), lambda: None, lambda: None) is None
     locked = zone(tmp_path, "intel-rapl:0", 1)
     (locked / "energy_uj").unlink()
     assert not EnergyCounter(tmp_path).readable
@@ -155,7 +154,6 @@ def test_power_is_read_idle_and_at_work(tmp_path: Path) -> None:
         (package / "energy_uj").write_text(str(now + 10))
 
     found = package_power(EnergyCounter(tmp_path), burn, lambda: None)
-    assert found is not None
     assert found.arithmetic > found.idle == found.streams == 0.0
 
 

@@ -60,11 +60,13 @@ def calibrate(
             raise UsageError(f"--threads {n}: this machine has {cores()} cores; give numbers from 1 to {cores()}")
     begin, contention = time.perf_counter(), Contention()
     counts = tuple(sorted(set(threads)))
+    most = counts[-1]
     progress("laying the suite out", 0.0)
     suite = lay_out(parts)
     extra = {n: overheads(n) for n in counts}
-    ticking = clock(counts[-1])
-    power = package_power(EnergyCounter(), busy(_SQUARE, counts[-1]), busy(_STREAM, counts[-1]))
+    ticking = clock(most)
+    counter = EnergyCounter()
+    power = package_power(counter, busy(_SQUARE, most), busy(_STREAM, most)) if counter.readable else None
     left = max(budget_s - (time.perf_counter() - begin), 0.0) / len(counts)
     seconds: dict[int, dict[str, Floats]] = {}
     for n in counts:

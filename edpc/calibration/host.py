@@ -89,10 +89,8 @@ class EnergyCounter:
         return int(text) if text.isdigit() else None
 
 
-def package_power(counter: EnergyCounter, arithmetic: Callable[[], object], streams: Callable[[], object]) -> PackagePower | None:
-    """Power of the packages idle and at work; None where there is no counter to read."""
-    if not counter.readable:
-        return None
+def package_power(counter: EnergyCounter, arithmetic: Callable[[], object], streams: Callable[[], object]) -> PackagePower:
+    """Power of the packages idle and at work, from a counter that is readable."""
 
     def mean(work: Callable[[], object]) -> float:
         before, start = counter.joules(), time.perf_counter()
