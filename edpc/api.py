@@ -83,7 +83,8 @@ def compile(
     check_choice("attribution", attribution, ("events", "flops", "modifiers"))
     check_choice("metric", metric, ("edp", "energy", "latency", "ed2p"))
     machine = configure(target, set)
-    graph = load(
+    graph = load_for(
+        machine,
         source,
         batch=batch,
         dims=dims,
@@ -141,6 +142,47 @@ def load(
         phase=phase,
         past=past,
     )
+
+
+def load_for(target: Target, source: Model, **given: Any) -> Graph:
+    """The graph that the target runs: of the model, or of what a runtime makes of it; arguments as of `load`.
+
+    Raises:
+        ModelError: the model cannot be read or is invalid.
+        UsageError: an argument does not fit the model.
+    """
+    sizes = {name: given.get(name) for name in ("batch", "dims", "shapes")}
+    if follows_runtime(source, target) and not any(value for name, value in given.items() if name not in sizes):
+        return load_executed(source, **sizes)
+    return load(source, **given)
+
+
+def follows_runtime(source: Model, target: Target) -> bool:
+    """Whether the target runs what a runtime makes of the model (its setting `graph`), and the model is one the runtime reads."""
+    if "graph" not in target.settings or target.setting("graph") != "runtime":
+        return False
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        return name.lower().endswith(".onnx") and not name.startswith("block:")
+    return isinstance(source, bytes) or type(source).__name__ == "ModelProto"
+
+
+def load_executed(
+    source: Model,
+    *,
+    batch: int | None = None,
+    dims: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Graph:
+    """The graph that ONNX Runtime makes of a model on this machine, before any pass; arguments as of `compile`.
+
+    Raises:
+        ModelError: the model cannot be read, or the runtime refuses it.
+        UsageError: an override does not fit, or onnxruntime is not installed.
+    """
+    from edpc.runtime.executed import executed_graph
+
+    return executed_graph(source, batch=batch, dims=dims, shapes=shapes)
 
 
 def configure(target: str | Target, settings: Settings = ()) -> Target:

@@ -53,8 +53,14 @@ def targets() -> dict[str, Target]:
 
 
 def target_names() -> list[str]:
-    """Names of the registered targets, sorted, as their modules spell them; imports none of them."""
-    return sorted({name.rpartition(".")[2].replace("_", "-") for name in _modules(_TARGETS)})
+    """Names of the registered targets, sorted, as their modules spell them, and of the measured one where there is one.
+
+    Imports none of them.
+    """
+    from edpc.measured import NAME, default_path
+
+    names = {name.rpartition(".")[2].replace("_", "-") for name in _modules(_TARGETS)}
+    return sorted(names | {NAME} if default_path().is_file() else names)
 
 
 def find_pass(name: str, extra: Mapping[str, type[Pass]] | None = None) -> type[Pass]:
@@ -82,10 +88,11 @@ def find_pass(name: str, extra: Mapping[str, type[Pass]] | None = None) -> type[
 
 
 def find_target(name: str, sets: Sequence[str] = ()) -> Target:
-    """The target of that name, or of the file where it ends in `.py`, with constants and settings exchanged.
+    """The target of that name, or of the file where it ends in `.py` or `.json`, with constants and settings exchanged.
 
     Args:
-        name: `h100`, or `./my_npu.py`, a module that defines `TARGET`.
+        name: `h100`, or `./my_npu.py`, a module that defines `TARGET`, or `./host.json`, which `edpc calibrate` wrote; `cpu-host`
+            is the one it wrote for this machine.
         sets: `KEY=VALUE` texts, see `apply_set`.
 
     Raises:
@@ -93,11 +100,13 @@ def find_target(name: str, sets: Sequence[str] = ()) -> Target:
     """
     if name.endswith(".py"):
         target = _target_of_file(Path(name))
+    elif name == "cpu-host" or name.endswith(".json"):
+        target = _measured_target(name)
     else:
         try:
             target = _find(_TARGETS, name, _targets_of)
         except KeyError:
-            _unknown("target", name, [*targets()], "see `edpc targets`, or give a file ./NAME.py")
+            _unknown("target", name, [*targets(), "cpu-host"], "see `edpc targets`, or give a file ./NAME.py")
     for text in sets:
         target = apply_set(target, text)
     return target
@@ -249,6 +258,12 @@ def _target_of_file(path: Path) -> Target:
         what = "no TARGET" if found is None else f"a TARGET that is a {type(found).__name__}"
         raise UsageError(f"{path} defines {what}; it must define TARGET = edpc.target.Target(...)")
     return found
+
+
+def _measured_target(name: str) -> Target:
+    from edpc.measured import NAME, default_path, host_target
+
+    return host_target(find_target("cpu"), default_path() if name == NAME else Path(name))
 
 
 def _import(name: str) -> ModuleType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from edpc.fusion.executed import FORMAT
 from edpc.ir import DTYPE_BITS, Graph, Operator, TensorType, Value, attributes
 from edpc.ir.rebuild import Rebuild
 from edpc.operators import ATTENTION_POINTWISE, CONTRACTION, ELEMENTWISE, VIEW
@@ -30,6 +31,7 @@ class ImportCleanup(Pass):
     of transposes are one, and one that moves no two elements apart is a view. A mean over all of an image is a pooling. A softmax
     of scores under a square triangle that is known beforehand is `causal`. Who shares a dequantised activation with a contraction
     has a dequantisation of its own, as every integer kernel does. Types and source names of what remains are as they were.
+    A graph that a runtime has optimised stays as it runs.
     """
 
     name: ClassVar[str] = "import-cleanup"
@@ -37,6 +39,8 @@ class ImportCleanup(Pass):
 
     def run(self, graph: Graph, ctx: PassContext) -> bool:
         """Rewrites the graph in one walk, then drops what nobody reads."""
+        if graph.info.format == FORMAT:
+            return False
         work = Rebuild(graph)
         returned = False
         for name in graph.order():

@@ -24,6 +24,7 @@ from edpc.target import (
     Precision,
     Quantity,
     Rule,
+    Setting,
     Target,
     Unit,
     assumed,
@@ -52,13 +53,26 @@ def turbo(per_cycle: float, what: str) -> Quantity:
     return Quantity(base, "FLOP/s", Basis.DATASHEET, f"{SHEET}: 60 cores x {what} x 1.9 GHz", (base, base * 3.5 / 1.9))
 
 
-def line(kind: str, node_us: tuple[float, float], flop: tuple[float, float], gb_s: tuple[float, float]) -> dict[str, Quantity]:
-    """The line of a kernel kind, hot and cold: dispatch, part of a core's peak, bytes a core moves."""
+def line(
+    kind: str,
+    node_us: tuple[float, float],
+    flop: tuple[float, float],
+    gb_s: tuple[float, float],
+    weight_gb_s: tuple[float, float] | None = None,
+    call_ns: tuple[float, float] = (0.0, 0.0),
+    pass_ns: tuple[float, float] = (0.0, 0.0),
+) -> dict[str, Quantity]:
+    """The line of a kernel kind, hot and cold: dispatch, part of a core's peak, bytes a core moves, starts, activations."""
     found = {}
-    for heat, node, part, rate in zip(("hot", "cold"), node_us, flop, gb_s, strict=True):
+    columns = zip(("hot", "cold"), node_us, flop, gb_s, weight_gb_s or gb_s, call_ns, pass_ns, strict=True)
+    for heat, node, part, rate, weights, call, passed in columns:
         found[f"line.{kind}.node_{heat}"] = assumed(node * 1e-6, "s", node * 0.5e-6, node * 2e-6, BENCH)
         found[f"line.{kind}.flop_{heat}"] = assumed(part, "1", part * 0.7, min(part * 1.3, 1.0), BENCH)
         found[f"line.{kind}.byte_{heat}"] = assumed(rate * 1e9, "B/s", rate * 0.6e9, rate * 1.6e9, BENCH)
+        found[f"line.{kind}.far_{heat}"] = assumed(1e12, "B/s", 0.5e12, 2e12, "the socket's caches and DRAM are priced as such")
+        found[f"line.{kind}.weight_{heat}"] = assumed(weights * 1e9, "B/s", weights * 0.6e9, weights * 1.6e9, BENCH)
+        found[f"line.{kind}.call_{heat}"] = assumed(call * 1e-9, "s", call * 0.5e-9, call * 2e-9, BENCH)
+        found[f"line.{kind}.pass_{heat}"] = assumed(passed * 1e-9, "s", passed * 0.5e-9, passed * 2e-9, BENCH)
     return found
 
 
@@ -234,7 +248,7 @@ RULES = (
     Rule(
         "skip-layer-norm",
         (one(ADD), one(NORMALIZATION - {"batch_norm"})),
-        "layer_norm",
+        "skip_norm",
         why="SkipLayerNormalization adds the residual while it normalises, and hands out the sum where others need it",
     ),
     Rule("quick-gelu", (one(frozenset({"sigmoid"})), one(MUL, ALONE)), "transcendental", (), "x * sigmoid(x) is QuickGelu"),
@@ -278,28 +292,35 @@ TARGET = Target(
         "attained.bf16": assumed(0.35, "1", 0.1, 0.6, AMX),
         "attained.int8": assumed(0.30, "1", 0.1, 0.6, AMX),
         **line("direct_conv", (2, 4), (0.83, 0.83), (60, 26)),
-        **line("pointwise_conv", (2, 4), (0.85, 0.83), (60, 30)),
+        **line("pointwise_conv", (2, 4), (0.85, 0.83), (60, 30), pass_ns=(0.175, 0.196)),
         **line("depthwise_conv", (2, 4), (0.77, 0.77), (50, 30)),
         **line("first_conv", (2, 4), (0.87, 0.87), (60, 30)),
         **line("im2col_conv", (3, 5), (0.50, 0.50), (25, 16)),
         **line("gemm", (2, 4), (0.80, 0.72), (60, 26)),
         **line("gemv", (3, 8), (1.00, 1.00), (27, 14)),
-        **line("batched_matmul", (3, 5), (0.68, 0.68), (30, 25)),
+        **line("batched_matmul", (3, 5), (0.68, 0.68), (30, 25), call_ns=(200, 220)),
+        **line("integer", (3, 5), (0.80, 0.72), (60, 26)),
         **line("recurrent", (5, 10), (0.30, 0.30), (27, 14)),
         **line("unary", (1.5, 3), (1.0, 1.0), (42, 30)),
         **line("binary", (1.5, 3), (1.0, 1.0), (45, 21)),
         **line("transcendental", (1.5, 3), (1.0, 1.0), (30, 25)),
         **line("gelu", (2, 4), (1.0, 1.0), (15, 14)),
-        **line("softmax", (2, 4), (1.0, 1.0), (30, 25)),
-        **line("layer_norm", (2, 4), (1.0, 1.0), (17, 14)),
+        **line("softmax", (2, 4), (1.0, 1.0), (30, 25), call_ns=(10, 10)),
+        **line("layer_norm", (2, 4), (1.0, 1.0), (17, 14), call_ns=(46, 46)),
+        **line("skip_norm", (2, 4), (1.0, 1.0), (10, 9), call_ns=(46, 46)),
         **line("lrn", (2, 4), (1.0, 1.0), (0.35, 0.35)),
         **line("reduction", (2, 4), (1.0, 1.0), (25, 20)),
+        **line("reduction_inner", (2, 4), (1.0, 1.0), (3, 3)),
         **line("pool", (2, 4), (1.0, 1.0), (36, 25)),
+        **line("concat", (1.5, 3), (1.0, 1.0), (62, 24), call_ns=(7, 47)),
+        **line("split", (1.5, 3), (1.0, 1.0), (70, 24), call_ns=(7, 47)),
         **line("movement", (1.5, 3), (1.0, 1.0), (50, 24)),
-        **line("transpose", (1.5, 3), (1.0, 1.0), (45, 25)),
+        **line("transpose", (1.5, 3), (1.0, 1.0), (45, 25), call_ns=(5, 5)),
         **line("transpose_inner", (1.5, 3), (1.0, 1.0), (5, 5)),
+        **line("reorder", (1.5, 3), (1.0, 1.0), (50, 25)),
         **line("gather", (1.5, 3), (1.0, 1.0), (50, 14)),
         **line("quantize", (1.5, 3), (1.0, 1.0), (30, 20)),
+        **line("view", (4, 7), (1.0, 1.0), (50, 50)),
     },
     precisions={
         "fp32": Precision("fp32", "fp32", "fp32", "fp32", "fp32"),
@@ -315,6 +336,14 @@ TARGET = Target(
     },
     rules=RULES,
     modifiers=MODIFIERS,
+    settings={
+        "graph": Setting(
+            "model",
+            ("model", "runtime"),
+            "whose operators run: the model's own, fused by rules, or for an ONNX file those that ONNX Runtime, which must be "
+            "installed, makes of them on this machine",
+        )
+    },
     notes=(
         "CPU figures are not calibrated: constants of a two-core VM scaled to 60 cores; run `edpc calibrate` for this machine.",
         "Between 5 and 17 ms a model's weights are partly in cache, and its latency is least certain there.",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edpc import api
 from edpc.cli.output import on_terminal, show, write_stdout
-from edpc.cli.run import dimension, machines_named
+from edpc.cli.run import dimensions, machines_named
 from edpc.emit import write
 from edpc.emit.difference import difference_blocks
 from edpc.emit.document import to_markdown, to_text
@@ -80,11 +80,11 @@ def _compiled(path: str, asked: Compared, pattern: Sequence[Report] | None) -> t
         jobs = [(name, asked.precision, asked.batch) for name in machines_named(asked.target or "cpu")]
     else:
         jobs = [(r.target.name, asked.precision or r.target.precision, asked.batch or r.target.batch) for r in pattern]
-    dims = dict(dimension(text) for text in asked.dim)
+    dims = dimensions(asked.dim)
     found = []
     for name, precision, batch in jobs:
         machine = api.configure(name, asked.settings)
-        graph = api.load(path, batch=batch, dims=dims)
+        graph = api.load_for(machine, path, batch=batch, dims=dims)
         api.run(graph, machine, precision=precision)
         found.append(build_report(graph, machine))
     return tuple(found)

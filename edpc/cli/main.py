@@ -22,6 +22,8 @@ _COMMANDS = {
     "serve": ("edpc.cli.serve", "serve_command", "say what a language model costs where it is served"),
     "targets": ("edpc.cli.targets", "targets_command", "list targets; every constant of one, with unit, basis and source"),
     "blocks": ("edpc.cli.blocks", "blocks_command", "list building blocks; the parameters of one"),
+    "calibrate": ("edpc.cli.calibrate", "calibrate_command", "measure this machine and write the target cpu-host"),
+    "validate": ("edpc.cli.validate", "validate_command", "predicted against measured, per operator and per model"),
     "passes": ("edpc.cli.passes", "passes_command", "list passes; the documentation of one"),
     "sweep": ("edpc.cli.sweep", "sweep_command", "batches, precisions, targets and machine constants in one grid"),
     "diff": ("edpc.cli.diff", "diff_command", "what changed between two models or two saved reports; gates for CI"),

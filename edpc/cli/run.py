@@ -29,7 +29,7 @@ from edpc.target import Target
 T = TypeVar("T")
 
 ALL_TARGETS = ("h100", "kpu", "tpu", "cpu")
-_COMMANDS = ("serve", "sweep", "diff", "targets", "blocks", "passes")
+_COMMANDS = ("serve", "sweep", "diff", "targets", "blocks", "passes", "calibrate", "validate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,14 @@ def run(request: Request) -> None:
     graphs: list[Graph] = []
     reports: list[Report] = []
     with sign_of_life(f"compiling {request.model}", wanted=not watched):
-        graph = _load(request)
-        unknown = _unknown(graph)
+        loaded: dict[bool, Graph] = {}
         for machine in machines:
+            executed = api.follows_runtime(request.model, machine.target)
+            if executed not in loaded:
+                loaded[executed] = _load(request, machine.target)
+        unknown = _unknown(loaded.get(False) or loaded[True])
+        for machine in machines:
+            graph = loaded[api.follows_runtime(request.model, machine.target)]
             annotated = graph if machine is machines[-1] else graph.copy()
             _compile(request, annotated, machine, passes, several=len(machines) > 1)
             graphs.append(annotated)
@@ -140,13 +145,13 @@ def _scope(setting: str) -> str:
     return setting.partition("=")[0].rpartition(":")[0]
 
 
-def _load(request: Request) -> Graph:
-    """The model, with the sizes that were given."""
-    dims = dict(map(dimension, request.dim))
-    shapes = dict(_pair(text, "--shape", "input=1,3,224,224", _shape) for text in request.shape)
+def _load(request: Request, target: Target) -> Graph:
+    """The graph that the target runs, with the sizes that were given."""
+    dims, shapes = dimensions(request.dim), whole_shapes(request.shape)
     trips = dict(_pair(text, "--trip-count", "loop=10", _count) for text in request.trip_count)
     try:
-        return api.load(
+        return api.load_for(
+            target,
             request.model,
             batch=request.batch,
             dims=dims,
@@ -166,9 +171,22 @@ def _load(request: Request) -> Graph:
         raise EdpcError(f"internal error while reading {request.model}, {type(error).__name__}: {error}") from error
 
 
-def dimension(text: str) -> tuple[str, int]:
-    """A free dimension and its size, of NAME=N."""
-    return _pair(text, "--dim", "batch=8", _count)
+def dimensions(texts: Sequence[str]) -> dict[str, int]:
+    """Sizes of free dimensions by name, from texts like `batch=8`.
+
+    Raises:
+        UsageError: a text is not of that form.
+    """
+    return dict(_pair(text, "--dim", "batch=8", _count) for text in texts)
+
+
+def whole_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes by name of input, from texts like `input=1,3,224,224`.
+
+    Raises:
+        UsageError: a text is not of that form.
+    """
+    return dict(_pair(text, "--shape", "input=1,3,224,224", _shape) for text in texts)
 
 
 def _pair(text: str, option: str, example: str, read: Callable[[str], T]) -> tuple[str, T]:

@@ -1,13 +1,17 @@
 """A stored-program machine (CPU) under ONNX Runtime: one line per kernel kind as executed, in a hot and a cold set.
 
-A kernel takes node + FLOPs + bytes on p threads:
+A kernel takes its node, FLOPs, bytes of activations and of weights, starts of inner loops ("calls") and results that pass a fused
+activation, shared by p threads:
 
-    t = launches * (node + fork_join * log2 p)
-        + FLOPs / (p * efficiency * core peak) + max(bytes / (p * core rate), socket)
+    t = launches * (node + fork_join * log2 p) + (calls * call + passed * pass) / p
+        + FLOPs / (p * efficiency * core peak)
+        + max(bytes / (p * rate) + far bytes / (p * far rate) + weight bytes / (p * weight rate), socket)
 
-with a constant set per kind (`stored_program_lines`). The socket's time is that of the last-level cache, and of DRAM for what
-no cache can hold; in the cold set, of DRAM for everything. p is the kernel's time on one core over `thread.grain`, between
-one and all cores: a runtime splits no finer.
+Far bytes are those of the kernel's activations that the caches next to its cores cannot hold. There is a constant set per kind of
+kernel (`stored_program_lines`). A machine that was calibrated has a set per number of threads, its setting `threads`, with p that
+number: forks, joins and what threads share stand in the constants. Elsewhere one set serves all p; p is then the kernel's time on
+one core over `thread.grain`, between one and all cores, for a runtime splits no finer; and the socket's time is that of the
+last-level cache, and of DRAM for what no cache can hold; in the cold set, of DRAM for everything.
 
 Residency in a shared last-level cache turned out to be a clock, not a capacity: what a network leaves there is pushed out by
 other tenants within some milliseconds. A model that runs for T blends the sets by lambda = clip((T - start) / span, 0, 1);
@@ -24,11 +28,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from edpc.errors import UsageError
 from edpc.machine.account import settle
 from edpc.machine.compose import external_bytes, kernel_sum
 from edpc.machine.model import Constants, CostModel, register, spread
 from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of, utilization
-from edpc.machine.stored_program_lines import COMPUTE_LINES, FUSED_LINES, LINES, line_of
+from edpc.machine.stored_program_lines import COMPUTE_LINES, FUSED_LINES, LINES, PASSING, calls_of, line_of
 from edpc.machine.table import CostColumns, Floats, Ints, KernelTable
 from edpc.target import Target
 
@@ -36,17 +41,49 @@ from edpc.target import Target
 TERMS = {
     "node": ("s", "dispatch of one node"),
     "flop": ("1", "arithmetic, as a fraction of a core's peak"),
-    "byte": ("B/s", "bytes across the kernel's border that one core moves"),
+    "byte": ("B/s", "bytes of activations across the kernel's border that one core moves"),
+    "far": ("B/s", "bytes of activations beyond the cores' own caches, on top"),
+    "weight": ("B/s", "bytes of weights that one core moves"),
+    "call": ("s", "one start of the kernel's inner loop"),
+    "pass": ("s", "one result through a fused activation that is no ReLU"),
 }
 SETS = ("hot", "cold")
+# What more is read where a set of constants serves every number of threads.
+_LAW = {
+    "cores": ("1", "cores that share a node's work"),
+    "thread.grain": ("s", "least work of one thread"),
+    "thread.fork_join": ("s", "waking and joining threads, per doubling of their number"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """Lines by number in `LINES`: of every operator, shape (n,), and of every kernel, shape (g,)."""
+    """Kernels as they run, shape (g,) each.
 
-    operator: Ints
-    kernel: Ints
+    Attributes:
+        line: number in `LINES`. launches: of the node. calls: starts of its inner loop. passed: results through an activation.
+    """
+
+    line: Ints
+    launches: Floats
+    calls: Floats
+    passed: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """What lines are multiplied with.
+
+    Attributes:
+        serial: an operator's arithmetic on one core at peak, in s, shape (..., n).
+        moved: bytes of activations it moves across its kernel's border, shape (n,). weights: bytes of weights, shape (n,).
+        far: its part of the kernel's activations beyond the caches of the threads' cores, shape (..., n).
+    """
+
+    serial: Floats
+    moved: Floats
+    weights: Floats
+    far: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,38 +101,51 @@ class StoredProgram(CostModel):
 
     architecture: ClassVar[str] = "stored-program"
     parameters: ClassVar[Mapping[str, tuple[str, str]]] = {
-        "cores": ("1", "cores that share a node's work"),
-        "thread.grain": ("s", "least work of one thread"),
-        "thread.fork_join": ("s", "waking and joining threads, per doubling of their number"),
         "thread.power": ("W", "what waiting threads draw above idle"),
         "residency.start": ("s", "run time up to which a model finds its weights in the last-level cache"),
         "residency.span": ("s", "further run time after which it finds none"),
         "dram.efficiency": ("1", "fraction of the off-chip bandwidth that streams reach"),
         "llc.warm_fraction": ("1", "part of the last-level cache that holds activations"),
-    } | {
-        f"line.{line}.{term}_{heat}": (unit, f"{what}, {heat} set")
-        for line in LINES
-        for term, (unit, what) in TERMS.items()
-        for heat in SETS
     }
+
+    def check(self, target: Target) -> None:
+        """Refuses a target that lacks a constant, for any number of threads it may be set to; see `CostModel.check`."""
+        super().check(target)
+        needed = {} if _is_calibrated(target) else dict(_LAW)
+        for n in target.settings["threads"].choices if _is_calibrated(target) else ("",):
+            prefix = f"threads.{n}." if n else ""
+            needed |= {f"{prefix}{name}": what for name, what in LINE_PARAMETERS.items()}
+        known = target.constants()
+        for name, (unit, what) in needed.items():
+            if name not in known:
+                raise UsageError(f"target {target.name}: the cost model needs the constant {name!r} ({what}, in {unit})")
 
     def plan(self, table: KernelTable, target: Target) -> Executed:
         """Which library kernel executes what: a fused kernel is its anchor's, or the kind its rule names."""
+        anchors = [table.operators[row] for row in table.anchor]
+        named = [c if c in FUSED_LINES else line_of(op) for c, op in zip(table.kernel_class.tolist(), anchors, strict=True)]
         number = {line: i for i, line in enumerate(LINES)}
-        operator = np.array([number[line_of(op)] for op in table.operators], np.int64)
-        named = np.array([number[c] if c in FUSED_LINES else -1 for c in table.kernel_class.tolist()], np.int64)
-        return Executed(operator, np.where(named >= 0, named, operator[table.anchor] if len(operator) else named))
+        runs = np.zeros(len(table.group))
+        np.maximum.at(runs, table.kernel, table.executions)
+        # A runtime dispatches nodes that only rename a tensor like any other.
+        launches = np.where(table.rule == "runtime-node", runs, table.launches)
+        calls = [calls_of(op, line) * table.executions[row] for op, line, row in zip(anchors, named, table.anchor, strict=True)]
+        passing = np.array([op.kind in PASSING for op in table.operators], bool)
+        passing[table.anchor] = False
+        results = np.array([op.outputs[0].numel if p else 0 for op, p in zip(table.operators, passing, strict=True)], float)
+        passed = np.bincount(table.kernel, results * table.executions, len(table.group)).astype(float)
+        return Executed(np.array([number[line] for line in named], np.int64), launches, np.array(calls, float), passed)
 
     def evaluate(self, table: KernelTable, target: Target, constants: Constants, plan: Any) -> CostColumns:
         """Costs at these constants; see the module's first lines."""
         executed: Executed = plan
-        serial = _core_seconds(table, target, constants)
-        hot, cold = (_times(table, constants, executed, serial, heat) for heat in SETS)
-        compute_kind = np.array([line in COMPUTE_LINES for line in LINES])
-        weight = np.where(compute_kind[executed.kernel], 1.0, 0.5)
+        loads = loads_of(table, target, constants)
+        hot, cold = (_times(table, target, constants, executed, loads, heat) for heat in SETS)
+        weight = np.where(COMPUTE[executed.line], 1.0, 0.5)
         longer = np.maximum(cold.total - hot.total, 0.0)
         cold_part = _cold_part(hot.total.sum(-1, keepdims=True), (weight * longer).sum(-1, keepdims=True), constants)
-        mix = cold_part * weight
+        # No kernel is faster for finding less in the cache.
+        mix = cold_part * np.where(cold.total > hot.total, weight, 0.0)
 
         def blend(first: Floats, second: Floats, part: Floats) -> Floats:
             return first + part * (second - first)
@@ -103,7 +153,7 @@ class StoredProgram(CostModel):
         by_operator = mix[..., table.kernel]
         compute_s = blend(hot.compute, cold.compute, by_operator)
         memory_s = blend(hot.memory, cold.memory, by_operator)
-        overhead_g = blend(hot.overhead, cold.overhead, mix)
+        overhead_g = blend(hot.overhead, cold.overhead, mix) + _per_run(executed, constants)
         overhead_s = spread(overhead_g, np.where(table.free, 0.0, 1.0), table.kernel)
         compute_g, memory_g = kernel_sum(table, compute_s), kernel_sum(table, memory_s)
         fetched = table.weight_bytes * cold_part + table.cold_bytes
@@ -132,10 +182,42 @@ class StoredProgram(CostModel):
         )
 
 
-def _line(constants: Constants, term: str, lines: Ints) -> Floats:
+LINE_PARAMETERS = {
+    f"line.{line}.{term}_{heat}": (unit, f"{what}, {heat} set")
+    for line in LINES
+    for term, (unit, what) in TERMS.items()
+    for heat in SETS
+}
+COMPUTE = np.array([line in COMPUTE_LINES for line in LINES])
+
+
+def loads_of(table: KernelTable, target: Target, constants: Constants) -> Loads:
+    """What the lines of a table's kernels are multiplied with."""
+    moved = external_bytes(table) - table.weight_bytes
+    cores = constants["cores"]
+    near = np.asarray(constants["local.capacity"], float)
+    if _is_calibrated(target):
+        near = near * float(target.setting("threads")) / cores
+    whole = kernel_sum(table, moved)
+    beyond = np.maximum(1.0 - near / np.where(whole > 0.0, whole, 1.0), 0.0)
+    return Loads(_core_seconds(table, target, constants), moved, table.weight_bytes, moved * beyond[..., table.kernel])
+
+
+def _is_calibrated(target: Target) -> bool:
+    """Whether the target has constants for each number of threads."""
+    return "threads" in target.settings
+
+
+def _per_run(executed: Executed, constants: Constants) -> Floats:
+    """What starting the runtime once costs, shared by all launches: shape (..., g)."""
+    launched = np.minimum(executed.launches, 1.0)
+    return np.asarray(constants.get("run.overhead", 0.0), float) * launched / max(float(launched.sum()), 1.0)
+
+
+def _line(constants: Constants, term: str, lines: Ints, prefix: str) -> Floats:
     """One term of the lines of rows: shape (rows,) or (variants, rows)."""
     used, inverse = np.unique(lines, return_inverse=True)
-    values = [np.asarray(constants[f"line.{LINES[i]}.{term}"], float) for i in used]
+    values = [np.asarray(constants[f"{prefix}line.{LINES[i]}.{term}"], float) for i in used]
     shape = np.broadcast_shapes((1,), *(v.shape for v in values))
     found: Floats = np.concatenate([np.broadcast_to(v, shape) for v in values], axis=-1) if values else np.zeros(0)
     return found[..., inverse]
@@ -156,32 +238,43 @@ def _core_seconds(table: KernelTable, target: Target, constants: Constants) -> F
     return seconds * constants["cores"]
 
 
-def _times(table: KernelTable, constants: Constants, executed: Executed, serial: Floats, heat: str) -> _Times:
-    """All kernels under one constant set; the cold set is nowhere better than the hot one."""
+def _times(table: KernelTable, target: Target, constants: Constants, executed: Executed, loads: Loads, heat: str) -> _Times:
+    """All kernels under one constant set."""
+    calibrated = _is_calibrated(target)
+    prefix = f"threads.{target.setting('threads')}." if calibrated else ""
 
-    def term(name: str, lines: Ints) -> Floats:
-        value = _line(constants, f"{name}_hot", lines)
-        if heat == "hot":
+    def term(name: str) -> Floats:
+        value = _line(constants, f"{name}_{heat}", executed.line, prefix)
+        if calibrated or heat == "hot":
             return value
-        worse = np.maximum if name == "node" else np.minimum
-        return np.asarray(worse(value, _line(constants, f"{name}_cold", lines)))
+        worse = np.maximum if name in {"node", "call", "pass"} else np.minimum
+        return np.asarray(worse(value, _line(constants, f"{name}_hot", executed.line, prefix)))
 
-    line = executed.kernel[table.kernel]
-    moved = external_bytes(table)
-    arithmetic = serial / term("flop", executed.operator)
-    core_rate = term("byte", line)
+    kernel = table.kernel
+    arithmetic = loads.serial / term("flop")[..., kernel]
+    memory = (
+        loads.moved / term("byte")[..., kernel]
+        + loads.far / term("far")[..., kernel]
+        + loads.weights / term("weight")[..., kernel]
+    )
+    calls = executed.calls * term("call") + executed.passed * term("pass")
+    node = executed.launches * term("node")
+    if calibrated:
+        p: float | Floats = float(target.setting("threads"))
+        compute, memory, overhead = arithmetic / p, memory / p, node + calls / p
+        return _Times(compute, memory, overhead, kernel_sum(table, compute + memory) + overhead)
     off_chip = constants["dram.bandwidth"] * np.asarray(constants["dram.efficiency"])
     room = constants["llc.warm_fraction"] * np.asarray(constants["llc.capacity"])
+    moved = loads.moved + loads.weights
     # What no cache can hold comes from and goes to DRAM in either set; in the cold one, so does everything else.
     beyond = moved if heat == "cold" else table.cold_bytes + np.where(table.write_bytes > room, table.write_bytes, 0.0)
     socket_s = np.maximum(moved / constants["llc.bandwidth"], beyond / off_chip)
-    runs = np.maximum(table.launches, 1.0)
-    alone = kernel_sum(table, arithmetic + moved / core_rate) / runs
+    alone = (kernel_sum(table, arithmetic + memory) + calls) / np.maximum(executed.launches, 1.0)
     threads = np.clip(alone / constants["thread.grain"], 1.0, constants["cores"])
-    p = threads[..., table.kernel]
+    p = threads[..., kernel]
     compute = arithmetic / p
-    memory = np.maximum(moved / (p * core_rate), socket_s)
-    overhead = table.launches * (term("node", executed.kernel) + constants["thread.fork_join"] * np.log2(threads))
+    memory = np.maximum(memory / p, socket_s)
+    overhead = node + executed.launches * constants["thread.fork_join"] * np.log2(threads) + calls / threads
     return _Times(compute, memory, overhead, kernel_sum(table, compute + memory) + overhead)
 
 

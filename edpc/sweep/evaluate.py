@@ -56,7 +56,8 @@ def price(point: Point) -> Priced:
 
 def _price(point: Point) -> Priced:
     target = api.configure(point.target, point.settings)
-    graph = _loaded(point.model, point.batch, point.dims).copy()
+    follows = api.follows_runtime(point.model, target)
+    graph = _loaded(point.model, point.batch, point.dims, follows).copy()
     elements = tuple(_without_costs(parse_pipeline(target.pipeline)))
     if not point.fusion:
         elements = api.without_fusion(elements)
@@ -67,9 +68,10 @@ def _price(point: Point) -> Priced:
 
 
 @lru_cache(maxsize=2)
-def _loaded(model: str, batch: int | None, dims: tuple[tuple[str, int], ...]) -> Graph:
-    """The network before any pass: neighbours in a sweep share it."""
-    return api.load(model, batch=batch, dims=dict(dims))
+def _loaded(model: str, batch: int | None, dims: tuple[tuple[str, int], ...], executed: bool) -> Graph:
+    """The network before any pass, or what a runtime makes of it: neighbours in a sweep share it."""
+    read = api.load_executed if executed else api.load
+    return read(model, batch=batch, dims=dict(dims))
 
 
 def _without_costs(elements: tuple[Element, ...]) -> Iterator[Element]:

@@ -1,0 +1,113 @@
+"""What no kernel's line holds: the profiler's own cost, what a run costs, and how long weights stay in the shared cache."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edpc.calibration.micro import Micro, model_of
+from edpc.machine.table import Floats
+from edpc.runtime.model import prepare
+from edpc.runtime.session import feeds_of, lowest_mean, node_times, open_session, profiled, repeat, run
+
+_CHAINS = (10, 40, 120)  # tiny nodes in a row
+_CHAIN_RUNS = 60
+_GEMV = (1024, 2048)  # 8 MiB of weights: more than a second-level cache, less than a last-level one
+_DELAYS_S = (0.0, 2e-3, 4e-3, 8e-3, 12e-3, 20e-3, 32e-3)
+_DELAY_RUNS = 9
+# The clock runs from where so much of the way from hot to cold is gone to where so much is.
+_FROM, _TO = 0.15, 0.85
+# Less difference than this between hot and cold is no clock to read.
+_VISIBLE = 1.15
+
+
+@dataclass(frozen=True, slots=True)
+class Overheads:
+    """What the profiler adds to every node, and what a run costs beside its nodes, in s."""
+
+    profiler_s: float
+    run_s: float
+
+
+def overheads(threads: int) -> Overheads:
+    """Read off chains of tiny nodes: their unprofiled time is that of a run, and their profiled time less the profiler's."""
+    sums, walls = [], []
+    for length in _CHAINS:
+        m = Micro(f"chain{length}")
+        x = m.feed(1, 16)
+        for number in range(length):
+            x = m.op("Neg" if number % 2 else "Abs", x)
+        prepared = prepare(model_of([m.done(x)]))
+        with profiled(prepared, threads) as session:
+            feeds = feeds_of(session)
+            for _ in range(_CHAIN_RUNS):
+                run(session, feeds, m.name)
+            sums.append(sum(node.seconds for node in node_times(session, skip=5)))
+        session = open_session(prepared, threads=threads)
+        walls.append(lowest_mean(repeat(session, feeds_of(session), m.name, _CHAIN_RUNS, 0.0)))
+    gap, start = np.polyfit(_CHAINS, np.array(walls) - np.array(sums), 1)
+    return Overheads(max(-float(gap), 0.0), max(float(start), 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How long weights stay in the last-level cache while something else runs, in s; None where no difference was seen."""
+
+    start_s: float
+    span_s: float
+
+
+def clock(threads: int) -> Clock | None:
+    """Times a product with 8 MiB of weights after ever longer work that needs no cache of its own."""
+    m = Micro("clock")
+    session = open_session(prepare(model_of([m.done(m.op("MatMul", m.feed(1, _GEMV[0]), m.weight(*_GEMV)))])), threads=threads)
+    feeds = feeds_of(session)
+    other = Micro("other")
+    filler = open_session(
+        prepare(model_of([other.done(other.op("MatMul", other.feed(32, 32), other.weight(32, 32)))])), threads=threads
+    )
+    filler_feeds = feeds_of(filler)
+    run(session, feeds, "clock")
+
+    def after(delay_s: float) -> float:
+        times = []
+        for _ in range(_DELAY_RUNS):
+            run(session, feeds, "clock")
+            start = time.perf_counter()
+            while time.perf_counter() - start < delay_s:
+                run(filler, filler_feeds, "clock")
+            times.append(run(session, feeds, "clock"))
+        return float(np.median(times))
+
+    return clock_of(np.array(_DELAYS_S), np.array([after(delay) for delay in _DELAYS_S]))
+
+
+def clock_of(delays: Floats, times: Floats) -> Clock | None:
+    """When times begin to rise and when they are up, from how long the weights were left alone.
+
+    Args:
+        delays: ascending, in s.
+        times: of the same work after each delay, in s.
+    """
+    times = np.maximum.accumulate(times)
+    hot, cold = float(times[0]), float(times[-1])
+    if cold < _VISIBLE * hot:
+        return None
+    way = (times - hot) / (cold - hot)
+    start, end = (float(np.interp(part, way, delays)) for part in (_FROM, _TO))
+    return Clock(start, max(end - start, 1e-4))
+
+
+def busy(shape: tuple[int, int, int], threads: int) -> Callable[[], Any]:
+    """A function that multiplies matrices of this shape (m, k, n) once."""
+    rows, depth, columns = shape
+    m = Micro("busy")
+    session = open_session(
+        prepare(model_of([m.done(m.op("MatMul", m.feed(rows, depth), m.weight(depth, columns)))])), threads=threads
+    )
+    feeds = feeds_of(session)
+    return lambda: session.run(None, feeds)
