@@ -14,7 +14,7 @@ from typing import TypeVar
 from edpc import api
 from edpc.cli.output import on_terminal, show, sign_of_life, write_stdout
 from edpc.cli.places import Place, places
-from edpc.emit import EmitOptions, emit, emit_kind, write
+from edpc.emit import EmitKind, EmitOptions, emit_kind, pieces, write
 from edpc.errors import EdpcError, GateError, ModelError, PassError, UsageError, VerifyError
 from edpc.ir import Graph
 from edpc.operators import KINDS, Family
@@ -82,11 +82,13 @@ def run(request: Request) -> None:
     passes = load_all_passes(request.pass_file)
     needs_report = not all(kind.from_graph for kind in kinds)
     plan = places(request.output, kinds, request.model, [machine.target.name for machine in machines])
+    _refuse_stdout(plan)
     watched = bool(request.print_ir_before or request.print_ir_after or request.timing)
     graphs: list[Graph] = []
     reports: list[Report] = []
     with sign_of_life(f"compiling {request.model}", wanted=not watched):
         graph = _load(request)
+        _refuse_rewriting(kinds, graph, request.model)
         unknown = _unknown(graph)
         for machine in machines:
             annotated = graph if machine is machines[-1] else graph.copy()
@@ -102,6 +104,19 @@ def run(request: Request) -> None:
     if request.strict and unknown:
         listed = ", ".join(f"{count} x {name}" for name, count in unknown.items())
         raise GateError(f"--strict: {request.model} has operators that edpc does not know: {listed}")
+
+
+def _refuse_stdout(plan: Sequence[Place]) -> None:
+    """Refuses binary forms on a terminal, and more than one of them in a row anywhere."""
+    binary = [place.kind for place in plan if place.path is None and place.kind.binary]
+    if binary and (len(plan) > 1 or sys.stdout.isatty()):
+        raise UsageError(f"{binary[0].name} is binary and does not go to {'stdout beside others' if len(plan) > 1 else 'a terminal'}; say with -o where to")
+
+
+def _refuse_rewriting(kinds: Sequence[EmitKind], graph: Graph, model: str) -> None:
+    """Refuses to write as ONNX what was not read from an ONNX file; textual IR remembers such a file, but is none."""
+    if any(kind.name == "onnx" for kind in kinds) and (graph.info.format != "onnx" or graph.info.source != model):
+        raise UsageError(f"--emit onnx: only a model that was read from an ONNX file can be written as ONNX, {model} was not; give the .onnx file")
 
 
 def _names(text: str, option: str) -> list[str]:
@@ -234,9 +249,9 @@ def _write(place: Place, graphs: Sequence[Graph], reports: Sequence[Report], opt
         show(document([reports[i] for i in place.which], options))
         return
     if place.kind.from_graph:
-        data = emit(place.kind, [graphs[i] for i in place.which], options)
+        data = pieces(place.kind, [graphs[i] for i in place.which], options)
     else:
-        data = emit(place.kind, [reports[i] for i in place.which], options)
+        data = pieces(place.kind, [reports[i] for i in place.which], options)
     if place.path is None:
         write_stdout(data)
         return
