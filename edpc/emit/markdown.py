@@ -48,7 +48,7 @@ def _markdown(block: Block) -> str:
 def _lines(block: Lines) -> Iterator[str]:
     if block.title:
         yield f"### {escaped(block.title)}\n"
-    yield from (f"- {_START.sub(r'\1\\\2', escaped(line.strip()))}" for line in block.lines)
+    yield from ("- " + _START.sub(r"\1\\\2", escaped(line.strip())) for line in block.lines)
 
 
 def _rows(table: Table) -> Iterator[str]:

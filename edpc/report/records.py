@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from edpc.ir import Graph
+from edpc.target import Target
 
 Attribution = Literal["events", "flops", "modifiers"]
 Metric = Literal["edp", "energy", "latency", "ed2p"]
@@ -245,6 +246,12 @@ class Report(Record, frozen=True, kw_only=True, dict=True):
         graph: Graph | None = self.__dict__.get("graph")
         return graph
 
+    @property
+    def machine(self) -> Target | None:
+        """The target as it was configured; None for a report that was read from a file."""
+        machine: Target | None = self.__dict__.get("machine")
+        return machine
+
     def to_dict(self) -> dict[str, Any]:
         """The report as plain dictionaries and lists, as the JSON has it."""
         plain: dict[str, Any] = msgspec.json.decode(self.to_json())
@@ -255,10 +262,10 @@ class Report(Record, frozen=True, kw_only=True, dict=True):
         return msgspec.json.encode(self)
 
     def save(self, path: str | Path) -> None:
-        """Writes the report to a file, in the form that its suffix names (.json, .csv, .txt, .edp).
+        """Writes the report to a file, in the form that its suffix names: .html, .json, .csv, .md, .svg, ...
 
         Raises:
-            UsageError: no form of that suffix.
+            UsageError: no form of that suffix, or it cannot be written.
         """
         from edpc.emit import save
 
