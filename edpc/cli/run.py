@@ -107,16 +107,18 @@ def run(request: Request) -> None:
 
 
 def _refuse_stdout(plan: Sequence[Place]) -> None:
-    """Refuses binary forms on a terminal, and more than one of them in a row anywhere."""
-    binary = [place.kind for place in plan if place.path is None and place.kind.binary]
+    """Refuses binary forms on a terminal, and on stdout beside others."""
+    binary = [place.kind.name for place in plan if place.path is None and place.kind.binary]
     if binary and (len(plan) > 1 or sys.stdout.isatty()):
-        raise UsageError(f"{binary[0].name} is binary and does not go to {'stdout beside others' if len(plan) > 1 else 'a terminal'}; say with -o where to")
+        where = "beside others on stdout" if len(plan) > 1 else "on a terminal"
+        raise UsageError(f"{binary[0]} is binary and does not go {where}; say with -o where to")
 
 
 def _refuse_rewriting(kinds: Sequence[EmitKind], graph: Graph, model: str) -> None:
     """Refuses to write as ONNX what was not read from an ONNX file; textual IR remembers such a file, but is none."""
     if any(kind.name == "onnx" for kind in kinds) and (graph.info.format != "onnx" or graph.info.source != model):
-        raise UsageError(f"--emit onnx: only a model that was read from an ONNX file can be written as ONNX, {model} was not; give the .onnx file")
+        what = "only a model that was read from an ONNX file can be written as ONNX"
+        raise UsageError(f"--emit onnx: {what}, and {model} was not; give the .onnx file")
 
 
 def _names(text: str, option: str) -> list[str]:

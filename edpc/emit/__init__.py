@@ -70,6 +70,9 @@ EMIT_KINDS: dict[str, EmitKind] = {
 }
 
 
+_Emitter = Callable[["Sequence[Report] | Sequence[Graph]", EmitOptions], bytes | Iterable[bytes]]
+
+
 def emit_kind(name: str) -> EmitKind:
     """The form of that name.
 
@@ -89,15 +92,13 @@ def emit_kind_of(path: Path) -> EmitKind | None:
     return max(ends, key=lambda kind: len(kind.suffix), default=None)
 
 
-def pieces(
-    kind: EmitKind, items: Sequence[Report] | Sequence[Graph], options: EmitOptions | None = None
-) -> Iterable[bytes]:
+def pieces(kind: EmitKind, items: Sequence[Report] | Sequence[Graph], options: EmitOptions | None = None) -> Iterable[bytes]:
     """The reports (or graphs, where the form is `from_graph`) in that form, piece by piece: a model may be large.
 
     Raises:
         UsageError: a report does not hold what the form prints.
     """
-    emitter = cast("Callable[[Sequence[Report] | Sequence[Graph], EmitOptions], bytes | Iterable[bytes]]", import_module(kind.home).emit)
+    emitter = cast("_Emitter", import_module(kind.home).emit)
     made = emitter(items, options or EmitOptions())
     return (made,) if isinstance(made, bytes) else made
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from edpc.emit import EmitOptions
-from edpc.emit.charts import SCHEMA, Spec, breakdown, comparison, components, cumulative, roofline
+from edpc.emit.charts import SCHEMA, Spec, breakdown, comparison, components, cumulative
 from edpc.emit.document import printable
+from edpc.emit.roofline import roofline
 from edpc.emit.theme import config
 from edpc.report import Report
 from edpc.units import format_quantity

@@ -104,17 +104,21 @@ def _model(report: Report, rest: float) -> Iterator[tuple[str, str]]:
 def _node(report: Report, figures: Figures) -> Iterator[tuple[str, str]]:
     """The properties of a node: one line for people, then plain SI numbers under the names of the JSON."""
     subgraphs = {part.subgraph.id: part.subgraph for _, part, _ in figures.operators}
-    bounds = Counter[str]()
+    bounds: dict[str, float] = {}
     for operator, part, fraction in figures.operators:
-        bounds[part.subgraph.bottleneck] += fraction * operator.latency_s
+        name = part.subgraph.bottleneck
+        bounds[name] = bounds.get(name, 0.0) + fraction * operator.latency_s
     sums = {
         name: sum(fraction * getattr(operator, name) for operator, _, fraction in figures.operators)
         for name in ("edp_js", "edp_fraction_of_model", "energy_j", "latency_s", "flops")
     }
     bound = max(bounds, key=lambda name: bounds[name])
-    yield _PREFIX, (
-        f"{100 * sums['edp_fraction_of_model']:.2f} % of the EDP: {format_quantity(sums['edp_js'], 'J*s')}, "
-        f"{format_quantity(sums['energy_j'], 'J')}, {format_quantity(sums['latency_s'], 's')}, bound by {bound}"
+    yield (
+        _PREFIX,
+        (
+            f"{100 * sums['edp_fraction_of_model']:.2f} % of the EDP: {format_quantity(sums['edp_js'], 'J*s')}, "
+            f"{format_quantity(sums['energy_j'], 'J')}, {format_quantity(sums['latency_s'], 's')}, bound by {bound}"
+        ),
     )
     yield from ((f"edpc.{name}", repr(value)) for name, value in sums.items())
     named = list(subgraphs.values())[:_SUBGRAPHS_NAMED]

@@ -45,7 +45,7 @@ def config(dark: bool = False, paper: bool = True) -> dict[str, Any]:
             "titleFontSize": 11,
             "labelOverlap": True,
         },
-        "axisY": {"domain": False, "ticks": False, "labelPadding": 6},
+        "axisY": {"domain": False, "ticks": False, "labelPadding": 6, "labelLimit": 300},
         "axisBand": {"grid": False, "labelOverlap": False},
         "legend": {"labelColor": colours["soft"], "labelFontSize": 11, "symbolType": "circle", "titleColor": colours["soft"]},
         "text": {"color": colours["soft"], "font": font},
