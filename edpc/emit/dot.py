@@ -81,6 +81,6 @@ def _label(*lines: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A quoted identifier; backslashes are doubled, for a single one begins an escape."""
+    """A quoted identifier; a backslash begins an escape there, and an ampersand a character of HTML."""
     shown = "\n".join(printable(line) for line in text.split("\n"))
-    return '"' + shown.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    return '"' + shown.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

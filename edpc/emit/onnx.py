@@ -127,7 +127,7 @@ def _node(report: Report, figures: Figures) -> Iterator[tuple[str, str]]:
     yield "edpc.fusion_pattern", "; ".join(dict.fromkeys(s.fusion_pattern for s in subgraphs.values()))
     yield "edpc.bound_by", bound
     yield "edpc.is_fused", str(any(operator.is_fused for operator, _, _ in figures.operators)).lower()
-    if any(fraction < 1 for _, _, fraction in figures.operators) and len(figures.operators) == 1:
+    if any(fraction < 1 for _, _, fraction in figures.operators):
         yield "edpc.note", "nodes of this name stand in several graphs; they share the figures of their operators evenly"
 
 

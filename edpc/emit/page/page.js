@@ -225,7 +225,7 @@
     const note = report.of > report.subgraphs.length ? `; the costliest of ${report.of}, the JSON has all` : "";
     return grid(host, [
       { title: "#", number: true, wide: true, value: (s) => -s.rank, cell: (s) => String(s.rank) },
-      { title: "subgraph", opens: true, value: (s) => s.name, cell: (s) => make("span", {}, make("span", { class: "id" }, s.id), s.name) },
+      { title: "subgraph", opens: true, value: (s) => s.name, cell: (s) => make("span", {}, make("span", { class: "id" }, s.id), " ", s.name) },
       { title: "pattern", wide: true, value: (s) => s.fusion_pattern, cell: (s) => s.fusion_pattern },
       { title: "ops", number: true, wide: true, value: (s) => s.num_operators, cell: (s) => String(s.num_operators) },
       { title: `share of ${report.metric}`, number: true, value: (s) => s.share, cell: (s) => share(s.share, largest) },
