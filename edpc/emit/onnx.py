@@ -205,5 +205,11 @@ def _stream(data: bytes | mmap.mmap, pieces: Iterable[Piece]) -> Iterator[bytes]
 
 
 def _stretches(data: bytes | mmap.mmap, start: int, stop: int) -> Iterator[bytes]:
+    """The stretch in chunks; pages of a mapped file that were copied are given back, so that memory stays bounded."""
+    give_back = getattr(mmap, "MADV_DONTNEED", None) if isinstance(data, mmap.mmap) else None
     for at in range(start, stop, _CHUNK):
-        yield data[at : min(at + _CHUNK, stop)]
+        end = min(at + _CHUNK, stop)
+        yield data[at:end]
+        if give_back is not None and isinstance(data, mmap.mmap) and end - at == _CHUNK:
+            page = at - at % mmap.PAGESIZE
+            data.madvise(give_back, page, end - page)
