@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -175,14 +176,28 @@ def test_a_report_from_a_file_and_an_empty_network_make_a_page(report: Report) -
     Page(html(empty, empty))
 
 
-def test_findings_are_shown_where_a_report_has_them(report: Report) -> None:
-    from edpc.emit.answers import findings
+def test_what_reports_and_comparisons_state_themselves_is_shown(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edpc.report import Comparison
 
-    class Found:
-        findings = ("Half of it is <b>static</b>.",)
+    class Part:
+        def __init__(self, cause: str, factor: float) -> None:
+            self.cause, self.factor, self.log_ratio = cause, factor, math.log(factor)
 
-    assert list(findings(Found())) == ["Half of it is <b>static</b>."]  # type: ignore[arg-type]
-    assert "Findings" not in Page(html(report)).text or hasattr(report, "findings")
+    class Why:
+        first, second, edp_ratio, parts = "h100", "kpu", 6.0, (Part("dram_energy", 0.5), Part("static_power", 12.0))
+
+    stated = "Half of it is <b>static</b>."
+    monkeypatch.setattr(Report, "findings", (stated,), raising=False)
+    monkeypatch.setattr(Comparison, "findings", ("Fewer <i>launches</i> are all.",), raising=False)
+    monkeypatch.setattr(Comparison, "explain", Why(), raising=False)
+    monkeypatch.setattr(Comparison, "edp_below", ((None, 0.25), (0.75, None)), raising=False)
+    page = Page(html(report, report))
+    assert stated in page.text
+    assert "Fewer <i>launches</i> are all." in page.text
+    assert "Why: EDP of h100 over EDP of kpu" in page.text
+    assert page.text.index("static power 12×") < page.text.index("dram energy 0.5×") < page.text.index("product 6×")
+    assert "below 2: h100" in page.text
+    assert page.text.index("25 %") < page.text.index("75 %")
 
 
 # --- the answers ---------------------------------------------------------------------------------------------

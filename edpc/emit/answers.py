@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from edpc.emit.document import printable, shorten
@@ -88,6 +87,11 @@ def _fusion(report: Report) -> Answer:
         "fewer launches": saved.by_cause.launch_overhead,
         "other causes": saved.by_cause.other,
     }
+    if saved.edp_js < 0:
+        more = percent(-saved.edp_js / fused.edp_js)
+        return Answer(
+            "What did fusion save?", f"nothing: fused kernels take {more} of their EDP more than separate ones would", ""
+        )
     first = max(causes, key=causes.__getitem__)
     part = f", most of it ({percent(causes[first] / saved.edp_js)}) by {first}" if saved.edp_js > 0 else ""
     return Answer(
@@ -111,6 +115,6 @@ def _sure(report: Report) -> Answer:
     )
 
 
-def findings(report: Report) -> Iterator[str]:
-    """Sentences the report itself states, where it has any."""
-    yield from (printable(str(sentence)) for sentence in getattr(report, "findings", ()))
+def findings(stated: object) -> list[str]:
+    """The sentences that a report or a comparison itself states, where it has any."""
+    return [printable(str(getattr(each, "sentence", each))) for each in getattr(stated, "findings", ())]

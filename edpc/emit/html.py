@@ -24,7 +24,7 @@ from edpc.emit.ranking import TITLES, rank
 from edpc.emit.roofline import roofline
 from edpc.emit.text import percent
 from edpc.emit.theme import config
-from edpc.report import OperatorReport, Report, SubgraphReport, UnknownOperator, build_comparison
+from edpc.report import Comparison, OperatorReport, Report, SubgraphReport, UnknownOperator, build_comparison
 from edpc.units import format_quantity
 
 # With the plotting library, 0.9 MB, a page stays below 2 MB.
@@ -65,7 +65,11 @@ def emit(reports: Sequence[Report], options: EmitOptions) -> bytes:
     page = template.render(
         title=", ".join(names),
         reports=[_shown(report, label) for report, label in zip(reports, series_labels(reports), strict=True)],
-        comparison=build_comparison(reports),
+        comparison=(compared := build_comparison(reports)),
+        why=_why(compared),
+        below=getattr(compared, "edp_below", None),
+        told=list(map(_together, findings(compared))),
+        what="machine" if len({report.target.name for report in reports}) == len(reports) else "report",
         version=reports[0].edpc_version,
         style=Markup((home / "page.css").read_text(encoding="utf-8")),
         scripts=[Markup(script) for script in scripts],
@@ -88,7 +92,7 @@ def _shown(report: Report, label: str) -> dict[str, Any]:
         "name": printable(model.name),
         "target": printable(report.target.name),
         "answers": [Answer(*map(_together, answer)) for answer in answers(report)],
-        "findings": list(findings(report)),
+        "findings": list(map(_together, findings(report))),
         "totals": [
             (title, format_quantity(value, unit), [format_quantity(edge, unit) for edge in interval])
             for title, value, unit, interval in (
@@ -118,6 +122,20 @@ def _shown(report: Report, label: str) -> dict[str, Any]:
         ],
         "unknown": [_unknown(unknown) for unknown in report.coverage.unknown],
         "notes": [printable(note) for note in report.coverage.notes],
+    }
+
+
+def _why(compared: Comparison) -> dict[str, Any] | None:
+    """The ratio of two EDPs as a product of causes, largest first, where the comparison holds one."""
+    explained = getattr(compared, "explain", None)
+    if explained is None:
+        return None
+    parts = sorted(explained.parts, key=lambda part: -abs(part.log_ratio))
+    largest = max((abs(part.log_ratio) for part in parts), default=0.0) or 1.0
+    return {
+        "title": printable(f"Why: EDP of {explained.first} over EDP of {explained.second}"),
+        "ratio": explained.edp_ratio,
+        "parts": [(part.cause.replace("_", " "), part.factor, 100 * part.log_ratio / largest) for part in parts],
     }
 
 

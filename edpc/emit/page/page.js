@@ -261,7 +261,10 @@
       .map((id) => ({ id, on: data.reports.map((report) => report.byOperator.get(id)) }));
     const part = (row, i) => (data.reports[i].edp_js ? row.on[i].edp_js / data.reports[i].edp_js : 0);
     const most = (row) => Math.max(...row.on.map((_, i) => part(row, i)));
-    rows.sort((a, b) => most(b) - most(a));
+    if (!rows.length) {
+      host.append("The reports have no operators in common.");
+      return;
+    }
     grid(host, [
       { title: "operator", opens: true, value: (r) => -most(r), cell: (r) => r.on[0].source_name },
       { title: "type", wide: true, value: (r) => r.on[0].operator_type, cell: (r) => r.on[0].operator_type },
