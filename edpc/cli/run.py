@@ -83,12 +83,12 @@ def run(request: Request) -> None:
     needs_report = not all(kind.from_graph for kind in kinds)
     plan = places(request.output, kinds, request.model, [machine.target.name for machine in machines])
     _refuse_stdout(plan)
+    _refuse_rewriting(kinds, request.model)
     watched = bool(request.print_ir_before or request.print_ir_after or request.timing)
     graphs: list[Graph] = []
     reports: list[Report] = []
     with sign_of_life(f"compiling {request.model}", wanted=not watched):
         graph = _load(request)
-        _refuse_rewriting(kinds, graph, request.model)
         unknown = _unknown(graph)
         for machine in machines:
             annotated = graph if machine is machines[-1] else graph.copy()
@@ -114,11 +114,14 @@ def _refuse_stdout(plan: Sequence[Place]) -> None:
         raise UsageError(f"{binary[0]} is binary and does not go {where}; say with -o where to")
 
 
-def _refuse_rewriting(kinds: Sequence[EmitKind], graph: Graph, model: str) -> None:
-    """Refuses to write as ONNX what was not read from an ONNX file; textual IR remembers such a file, but is none."""
-    if any(kind.name == "onnx" for kind in kinds) and (graph.info.format != "onnx" or graph.info.source != model):
+def _refuse_rewriting(kinds: Sequence[EmitKind], model: str) -> None:
+    """Refuses to write as ONNX what is read from no ONNX file: textual IR may remember such a file, but is none."""
+    named = model.lower()
+    if any(kind.name == "onnx" for kind in kinds) and (
+        named == "-" or named.startswith("block:") or named.endswith((".edp", ".pt2"))
+    ):
         what = "only a model that was read from an ONNX file can be written as ONNX"
-        raise UsageError(f"--emit onnx: {what}, and {model} was not; give the .onnx file")
+        raise UsageError(f"--emit onnx: {what}, and {model} is none; give the .onnx file")
 
 
 def _names(text: str, option: str) -> list[str]:

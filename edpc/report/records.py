@@ -241,16 +241,16 @@ class Report(Record, frozen=True, kw_only=True, dict=True):
         return self.totals.edp_js
 
     @property
+    def machine(self) -> Target | None:
+        """The target the report was built for; None for a report that was read from a file."""
+        machine: Target | None = self.__dict__.get("machine")
+        return machine
+
+    @property
     def graph(self) -> Graph | None:
         """The annotated graph the report was built from; None for a report that was read from a file."""
         graph: Graph | None = self.__dict__.get("graph")
         return graph
-
-    @property
-    def machine(self) -> Target | None:
-        """The target as it was configured; None for a report that was read from a file."""
-        machine: Target | None = self.__dict__.get("machine")
-        return machine
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain dictionaries and lists, as the JSON has it."""
