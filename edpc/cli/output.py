@@ -20,11 +20,11 @@ def on_terminal(stream: TextIO) -> bool:
     return (stream.isatty() or bool(os.environ.get("FORCE_COLOR"))) and os.environ.get("TERM") != "dumb"
 
 
-def write_stdout(data: Iterable[bytes]) -> None:
-    """Writes pieces of data to stdout; a reader that has gone has seen enough, which is no error."""
+def write_stdout(data: bytes | Iterable[bytes]) -> None:
+    """Writes data, whole or in pieces, to stdout; a reader that has gone has seen enough, which is no error."""
     try:
         sys.stdout.flush()  # text that went before
-        sys.stdout.buffer.writelines(data)
+        sys.stdout.buffer.writelines((data,) if isinstance(data, bytes) else data)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         _reader_gone()
@@ -35,7 +35,7 @@ def show(blocks: Iterable[Block]) -> None:
     if not on_terminal(sys.stdout):
         from edpc.emit.document import to_text
 
-        write_stdout([to_text(blocks).encode()])
+        write_stdout(to_text(blocks).encode())
         return
     from rich.console import Console
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
+from edpc.emit.charts import metric_title
 from edpc.emit.document import printable, shorten
-from edpc.emit.ranking import TITLES, counts, rank
+from edpc.emit.ranking import counts, rank
 from edpc.emit.text import number, percent
 from edpc.report import Report
 from edpc.units import format_quantity
@@ -38,7 +39,7 @@ def _dominates(report: Report) -> Answer:
         types[operator.operator_type] = types.get(operator.operator_type, 0.0) + operator.edp_fraction_of_model
     kind, share = max(types.items(), key=lambda item: item[1])
     first = ranked[0]
-    metric = TITLES[report.metric]
+    metric = metric_title(report)
     name = shorten(printable(first.subgraph.name), _NAME)
     return Answer(
         "What dominates?",

@@ -44,6 +44,11 @@ def series_labels(reports: Sequence[Report]) -> list[str]:
     return [f"{number}: {label}" for number, label in enumerate(labels, 1)]
 
 
+def metric_title(report: Report) -> str:
+    """What people call the metric that the report ranks by."""
+    return TITLES[report.metric]
+
+
 def components(reports: Sequence[Report]) -> Spec:
     """What energy, latency and EDP are made of, each bar the whole."""
     rows = []
@@ -156,7 +161,7 @@ def cumulative(reports: Sequence[Report]) -> Spec:
             if levels[level]
         ]
     several = len(reports) > 1
-    metric = TITLES[reports[0].metric]
+    metric = metric_title(reports[0])
     x = {
         "field": "subgraphs",
         "type": "quantitative",

@@ -18,9 +18,9 @@ import msgspec
 
 from edpc.emit import EmitOptions
 from edpc.emit.answers import Answer, answers, findings
-from edpc.emit.charts import Spec, breakdown, comparison, components, cumulative, series_labels
+from edpc.emit.charts import Spec, breakdown, comparison, components, cumulative, metric_title, series_labels
 from edpc.emit.document import printable
-from edpc.emit.ranking import TITLES, rank
+from edpc.emit.ranking import rank
 from edpc.emit.roofline import roofline
 from edpc.emit.text import percent
 from edpc.emit.theme import config
@@ -201,7 +201,7 @@ def _report(report: Report, label: str, top: int | None, shown: int) -> dict[str
     bars = min(len(report.subgraphs), 12 if top is None else top)
     return {
         "label": label,
-        "metric": TITLES[report.metric],
+        "metric": metric_title(report),
         "energy_j": report.energy_j,
         "latency_s": report.latency_s,
         "edp_js": report.edp_js,

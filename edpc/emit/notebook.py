@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from html import escape
 
 from edpc.emit.answers import answers
-from edpc.emit.charts import COMPONENTS
+from edpc.emit.charts import COMPONENTS, metric_title
 from edpc.emit.document import printable
-from edpc.emit.ranking import TITLES, rank
+from edpc.emit.ranking import rank
 from edpc.emit.text import percent
 from edpc.report.records import Report, SubgraphReport
 from edpc.units import format_quantity
@@ -28,7 +28,7 @@ def to_html(report: Report) -> str:
     )
     ranked = rank(report)[:_ROWS]
     largest = max((r.share for r in ranked), default=0.0)
-    headings = (("subgraph", _LEFT), ("pattern", _LEFT), (f"share of {TITLES[report.metric]}", _LEFT), ("", _RIGHT))
+    headings = (("subgraph", _LEFT), ("pattern", _LEFT), (f"share of {metric_title(report)}", _LEFT), ("", _RIGHT))
     rows = [
         _cells(
             (_text(f"{s.id} {s.name}"), _LEFT),
