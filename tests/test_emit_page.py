@@ -195,7 +195,7 @@ def test_what_reports_and_comparisons_state_themselves_is_shown(report: Report, 
     assert stated in page.text
     assert "Fewer <i>launches</i> are all." in page.text
     assert "Why: EDP of h100 over EDP of kpu" in page.text
-    assert page.text.index("static power 12×") < page.text.index("dram energy 0.5×") < page.text.index("product 6×")
+    assert page.text.index("static power 12×") < page.text.index("DRAM energy 0.5×") < page.text.index("product 6×")
     assert "below 2: h100" in page.text
     assert page.text.index("25 %") < page.text.index("75 %")
 

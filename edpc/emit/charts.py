@@ -191,17 +191,27 @@ def cumulative(reports: Sequence[Report]) -> Spec:
                 "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1},
                 "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip("report", "text")},
             },
-            *([] if several else [_level_texts(marks, x, y)]),
+            *([] if several else _level_texts(marks, len(reports[0].subgraphs), x, y)),
         ],
     }
 
 
-def _level_texts(marks: list[Spec], x: Spec, y: Spec) -> Spec:
-    return {
-        "data": {"values": [mark for mark in marks if mark["text"].endswith((" 50 %", " 80 %", " 95 %"))]},
-        "mark": {"type": "text", "align": "left", "baseline": "top", "dx": 6, "dy": 5, "fontSize": 11, "tooltip": False},
-        "encoding": {"x": x, "y": y, "text": {"field": "text", "type": "nominal"}},
-    }
+def _level_texts(marks: list[Spec], most: int, x: Spec, y: Spec) -> list[Spec]:
+    """What the marks say, beside them: below the curve where it begins, above it where it ends."""
+    said = [mark for mark in marks if mark["text"].endswith((" 50 %", " 80 %", " 95 %"))]
+    first = [mark for mark in said if 2 * mark["subgraphs"] < most]
+    text = {"type": "text", "fontSize": 11, "tooltip": False}
+    return [
+        {
+            "data": {"values": rows},
+            "mark": text | place,
+            "encoding": {"x": x, "y": y, "text": {"field": "text", "type": "nominal"}},
+        }
+        for rows, place in (
+            (first, {"align": "left", "baseline": "top", "dx": 6, "dy": 5}),
+            ([mark for mark in said if mark not in first], {"align": "right", "baseline": "bottom", "dx": -6, "dy": -3}),
+        )
+    ]
 
 
 def comparison(reports: Sequence[Report], field: str) -> Spec:

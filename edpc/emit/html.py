@@ -135,7 +135,9 @@ def _why(compared: Comparison) -> dict[str, Any] | None:
     return {
         "title": printable(f"Why: EDP of {explained.first} over EDP of {explained.second}"),
         "ratio": explained.edp_ratio,
-        "parts": [(part.cause.replace("_", " "), part.factor, 100 * part.log_ratio / largest) for part in parts],
+        "parts": [
+            (part.cause.replace("_", " ").replace("dram", "DRAM"), part.factor, 100 * part.log_ratio / largest) for part in parts
+        ],
     }
 
 

@@ -99,7 +99,7 @@ def roofline(report: Report) -> Spec:
     ceilings = sorted({p.ceiling for p in found if p.ceiling}, key=lambda c: (-c.rate, c.unit, c.precision))
     bandwidth = _bandwidth(report)
     left, right = _intensities(found, ceilings, bandwidth)
-    rows = [_point(report, p, left, right) for p in found]
+    rows = sorted((_point(report, p, left, right) for p in found), key=lambda row: -row["share"])  # the small ones on top
     low = min((row["rate"] for row in rows if row["rate"] > 0), default=1.0) / 2
     high = max([row["rate"] for row in rows] + [c.rate for c in ceilings], default=1.0) * 3
     x = log("intensity", "FLOP per byte of DRAM", [left, right], "~g")
@@ -109,7 +109,7 @@ def roofline(report: Report) -> Spec:
         layers += _ceilings(report, ceilings, bandwidth, left, right, x, y)
     marks = {
         "data": {"values": rows},
-        "params": [{"name": "zoom", "select": "interval", "bind": "scales"}],
+        "params": [{"name": "zoom", "select": {"type": "interval", "zoom": "wheel![event.shiftKey]"}, "bind": "scales"}],
         "mark": {"type": "point", "filled": True, "opacity": 0.8, "strokeWidth": 1.5, "cursor": "pointer"},
         "encoding": {
             "x": x,

@@ -266,14 +266,15 @@
       return;
     }
     grid(host, [
-      { title: "operator", opens: true, value: (r) => -most(r), cell: (r) => r.on[0].source_name },
+      { title: "operator", opens: true, value: (r) => r.on[0].source_name, cell: (r) => r.on[0].source_name },
       { title: "type", wide: true, value: (r) => r.on[0].operator_type, cell: (r) => r.on[0].operator_type },
       ...data.reports.map((report, i) => ({
         title: report.label, number: true, value: (r) => r.on[i].edp_js,
         cell: (r) => make("span", {}, quantity(r.on[i].edp_js, "J*s"), make("br"), make("span", { class: "small" }, `${percent(part(r, i))}${r.on[i].is_fused ? ", fused" : ""}`)),
       })),
+      { title: "largest share", number: true, wide: true, value: most, cell: (r) => percent(most(r)) },
     ], rows, {
-      label: "operators on every machine", noun: "operators", placeholder: "Filter operators", key: (r) => r.id, limit: 10, sort: [0, 1],
+      label: "operators on every machine", noun: "operators", placeholder: "Filter operators", key: (r) => r.id, limit: 10, sort: [data.reports.length + 2, -1],
       text: (r) => `${r.on[0].source_name} ${r.on[0].operator_type}`.toLowerCase(), detail: (r) => operatorDetail(first)(r.on[0]),
     });
   };
