@@ -271,6 +271,13 @@ def test_hostile_names_are_shown_as_text(hostile: tuple[Path, list[Report]], sho
     assert any(HOSTILE in text for text in page.locator(f"{TABLE} .opener").all_inner_texts())
 
 
+def test_an_empty_network_is_a_quiet_page(tmp_path_factory: pytest.TempPathFactory, show: Opener) -> None:
+    empty = build_report(annotated([]), toy_target())
+    for reports in ((empty,), (empty, build_report(annotated(), toy_target("other")))):
+        page = show(made(tmp_path_factory, *reports)[0])
+        assert page.locator(f"{TABLE} > .controls .count").inner_text() == "0 subgraphs"
+
+
 def test_without_scripts_the_answers_are_there(one: tuple[Path, list[Report]], browser: Any) -> None:
     path, (report,) = one
     page = browser.new_page(java_script_enabled=False)

@@ -211,6 +211,7 @@ def _level_texts(marks: list[Spec], most: int, x: Spec, y: Spec) -> list[Spec]:
             (first, {"align": "left", "baseline": "top", "dx": 6, "dy": 5}),
             ([mark for mark in said if mark not in first], {"align": "right", "baseline": "bottom", "dx": -6, "dy": -3}),
         )
+        if rows
     ]
 
 

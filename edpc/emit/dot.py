@@ -31,7 +31,7 @@ def _digraph(report: Report) -> Iterator[str]:
     )
     yield f"digraph {_quoted(report.model.name)} {{"
     yield f"  label={_label(f'{report.model.name} on {target.name}, {target.precision}, batch {target.batch}', figures)};"
-    yield '  labelloc=t; rankdir=TB; fontname="sans-serif"; compound=true;'
+    yield '  labelloc=t; rankdir=TB; fontname="sans-serif";'
     yield '  node [shape=box, style="filled,rounded", fontname="sans-serif", fontsize=11, color="#6b7280"];'
     yield '  edge [color="#6b7280", fontname="sans-serif", fontsize=9];'
     graph = graph_of(report)

@@ -176,7 +176,7 @@ def _data(reports: Sequence[Report], top: int | None, shown: int) -> dict[str, A
     several = len(reports) > 1
     return {
         "themes": {"light": config(paper=False), "dark": config(dark=True, paper=False)},
-        "comparison": _compared(reports) if several else [],
+        "comparison": _compared(reports) if several and all(report.edp_js for report in reports) else [],
         "reports": [_report(report, label, top, shown) for report, label in zip(reports, series_labels(reports), strict=True)],
     }
 
@@ -200,7 +200,6 @@ def _report(report: Report, label: str, top: int | None, shown: int) -> dict[str
         sums = types.setdefault(printable(operator.operator_type), [0, 0, 0.0, 0.0, 0.0, 0.0])
         for i, value in enumerate((1, operator.is_fused, operator.flops, operator.energy_j, operator.latency_s, operator.edp_js)):
             sums[i] += value
-    bars = min(len(report.subgraphs), 12 if top is None else top)
     return {
         "label": label,
         "metric": metric_title(report),
@@ -214,13 +213,21 @@ def _report(report: Report, label: str, top: int | None, shown: int) -> dict[str
             [*_row(r.subgraph, _SUBGRAPH), _short(r.share), _short(r.cumulative), operators[r.subgraph.id]] for r in ranked
         ],
         "types": [[name, *map(_short, sums)] for name, sums in types.items()],
-        "plots": [
-            _plot("components", components([report]), 130),
-            _plot("roofline", roofline(report), 360),
-            _plot("breakdown", breakdown(report, bars), 24 * max(bars, 2)),
-            _plot("cumulative", cumulative([report]), 280),
-        ],
+        "plots": _plots(report, 12 if top is None else top),
     }
+
+
+def _plots(report: Report, top: int) -> list[dict[str, Any]]:
+    """The plots of a report; a network that does nothing has none."""
+    if not report.edp_js:
+        return []
+    bars = min(len(report.subgraphs), top)
+    return [
+        _plot("components", components([report]), 130),
+        _plot("roofline", roofline(report), 360),
+        _plot("breakdown", breakdown(report, bars), 24 * max(bars, 2)),
+        _plot("cumulative", cumulative([report]), 280),
+    ]
 
 
 def _plot(name: str, spec: Spec, height: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -37,8 +38,8 @@ def emit(reports: Sequence[Report], options: EmitOptions) -> bytes:
 def _by_tensor(report: Report) -> Iterator[tuple[str, float]]:
     """Output tensors with the EDP of what produces them."""
     graph = graph_of(report)
-    if graph.info.format != "onnx" or graph.info.source.startswith("<"):
-        # In an FX graph a node and its result have one name, and in textual IR so has an operator.
+    if graph.info.format != "onnx" or not os.path.isfile(graph.info.source):
+        # In an FX graph a node and its result have one name; without the file, so has an operator.
         for part in parts(report):
             for name, operator in zip(part.names, part.operators, strict=True):
                 location = graph.op(name).location
