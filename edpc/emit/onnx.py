@@ -110,8 +110,9 @@ def _node(report: Report, figures: Figures) -> Iterator[tuple[str, str]]:
         bounds[name] = bounds.get(name, 0.0) + fraction * operator.latency_s
     sums = {
         name: sum(fraction * getattr(operator, name) for operator, _, fraction in figures.operators)
-        for name in ("edp_js", "edp_fraction_of_model", "energy_j", "latency_s", "flops")
+        for name in ("edp_js", "edp_fraction_of_model", "energy_j", "latency_s")
     }
+    flops = sum(fraction * operator.flops for operator, _, fraction in figures.operators)
     bound = max(bounds, key=lambda name: bounds[name])
     yield (
         _PREFIX,
@@ -121,6 +122,7 @@ def _node(report: Report, figures: Figures) -> Iterator[tuple[str, str]]:
         ),
     )
     yield from ((f"edpc.{name}", repr(value)) for name, value in sums.items())
+    yield "edpc.flops", str(round(flops))
     named = list(subgraphs.values())[:_SUBGRAPHS_NAMED]
     more = [f"{len(subgraphs) - len(named)} more"] if len(subgraphs) > len(named) else []
     yield "edpc.subgraph", printable("; ".join([*(f"{s.id} {s.name}" for s in named), *more]))
@@ -131,15 +133,15 @@ def _node(report: Report, figures: Figures) -> Iterator[tuple[str, str]]:
         yield "edpc.note", "nodes of this name stand in several graphs; they share the figures of their operators evenly"
 
 
-class _Writer(Walk):
-    """The walk that puts properties where their nodes end; repeated fields may stand anywhere in a message."""
+class _Writer:
+    """A walk that puts properties where their nodes end; a repeated field may stand anywhere in a message."""
 
     def __init__(self, data: bytes | mmap.mmap, properties: Mapping[Path, Properties]) -> None:
-        super().__init__(data)
+        self.walk = Walk(data)
         self.properties = properties
         self.met = Counter[Path]()
 
-    def message(self, start: int, end: int, kind: str, path: Path, depth: int) -> list[Piece]:  # type: ignore[override]
+    def message(self, start: int, end: int, kind: str, path: Path, depth: int) -> list[Piece]:
         """The message in [start, end) in pieces."""
         if depth > 3 * MAX_GRAPH_DEPTH:
             raise WireError(f"graphs nest more than {MAX_GRAPH_DEPTH} deep at byte {start}")
@@ -148,7 +150,7 @@ class _Writer(Walk):
         kept = at = start
         while at < end:
             field = at
-            number, wire, at, stop = self.field(at, end)
+            number, wire, at, stop = self.walk.field(at, end)
             if wire == BYTES and number in inside:
                 step, child = inside[number]
                 place = (*path, (step, 0 if step in _SINGULAR else self.met[(*path, (step, -1))]))
@@ -157,7 +159,7 @@ class _Writer(Walk):
                 if body != [(at, stop)]:
                     pieces += [(kept, field), as_varint(number << 3 | BYTES) + as_varint(_size(body)), *body]
                     kept = stop
-            elif number == own and self._is_ours(at, stop):
+            elif wire == BYTES and number == own and self._is_ours(at, stop):
                 pieces.append((kept, field))
                 kept = stop
             at = stop
@@ -170,9 +172,9 @@ class _Writer(Walk):
         """Whether the entry in [start, end) of a map of strings has a key of edpc's."""
         at = start
         while at < end:
-            number, _, at, stop = self.field(at, end)
+            number, _, at, stop = self.walk.field(at, end)
             if number == 1:
-                key = bytes(self.data[at:stop])
+                key = bytes(self.walk.data[at:stop])
                 return key == _PREFIX.encode() or key.startswith(f"{_PREFIX}.".encode())
             at = stop
         return False
