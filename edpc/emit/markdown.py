@@ -15,7 +15,7 @@ from edpc.report import Report
 
 _FOLDED_ROWS = 15  # a longer table is folded away: a pull request is read from top to bottom
 # What begins markup: anywhere; at the edge of a word; where a link begins.
-_MARKUP = re.compile(r"([\\`*\[\]<>|~$&]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.)")
+_MARKUP = re.compile(r"([\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.)")
 # What begins a list, a heading or a rule at the start of a line.
 _START = re.compile(r"^(\d*)([-+=#.)])(?=\s|$)")
 _CALLS = re.compile(r"([@#])(?=\w)")
