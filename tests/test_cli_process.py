@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import onnx
 import pytest
 
 from edpc import __version__
@@ -177,3 +178,26 @@ def test_an_onnx_model_needs_no_torch_and_torch_inputs_say_what_to_install() -> 
     assert told == [
         f"{what} needs PyTorch; install it with: pip install edpc[torch]" for what in ("block:mlp", "tests.torch_networks:mlp")
     ]
+
+
+def annotate(model: str, stdout: int) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "edpc.cli.main", model, "-t", "kpu", "-e", "onnx"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, check=False, env=environment)
+
+
+def test_binary_forms_do_not_go_to_a_terminal(model: str) -> None:
+    pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
+    main, terminal = pty.openpty()
+    try:
+        done = annotate(model, terminal)
+    finally:
+        os.close(main)
+        os.close(terminal)
+    assert done.returncode == 2
+    assert done.stderr == b"edpc: error: onnx is binary and does not go on a terminal; say with -o where to\n"
+
+
+def test_binary_forms_go_down_a_pipe(model: str) -> None:
+    done = annotate(model, subprocess.PIPE)
+    assert {p.key for p in onnx.load_from_string(done.stdout).metadata_props} >= {"edpc.target", "edpc.edp_js"}

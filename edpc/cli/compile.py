@@ -60,7 +60,7 @@ def _complete_last(names: Iterable[str], incomplete: str) -> list[CompletionItem
     show_default=True,
     metavar="KIND[,KIND...]",
     shell_complete=_complete_emit,
-    help="What to write: report, json, csv, ir.",
+    help="What to write: report, json, csv, md, html, svg, png, trace, onnx, dot, model-explorer, ir.",
 )
 @click.option(
     "-o",

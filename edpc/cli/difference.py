@@ -12,7 +12,8 @@ from edpc.cli.output import on_terminal, show, write_stdout
 from edpc.cli.run import dimensions, machines_named
 from edpc.emit import write
 from edpc.emit.difference import difference_blocks
-from edpc.emit.document import to_markdown, to_text
+from edpc.emit.document import to_text
+from edpc.emit.markdown import to_markdown
 from edpc.errors import UsageError
 from edpc.report import Report, build_report
 from edpc.report.difference import Difference, diff, read_reports
@@ -71,7 +72,7 @@ def write_differences(found: Sequence[Difference], kind: str, output: str | None
     if output is None or to_stdout:
         write_stdout(data)
     else:
-        write(Path(output), data)
+        write(Path(output), [data])
 
 
 def _compiled(path: str, asked: Compared, pattern: Sequence[Report] | None) -> tuple[Report, ...]:

@@ -20,11 +20,11 @@ def on_terminal(stream: TextIO) -> bool:
     return (stream.isatty() or bool(os.environ.get("FORCE_COLOR"))) and os.environ.get("TERM") != "dumb"
 
 
-def write_stdout(data: bytes) -> None:
-    """Writes data to stdout; a reader that has gone has seen enough, which is no error."""
+def write_stdout(data: bytes | Iterable[bytes]) -> None:
+    """Writes data, whole or in pieces, to stdout; a reader that has gone has seen enough, which is no error."""
     try:
         sys.stdout.flush()  # text that went before
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.writelines((data,) if isinstance(data, bytes) else data)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         _reader_gone()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edpc.emit import EMIT_KINDS, EmitKind
+from edpc.emit import EmitKind, emit_kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +27,23 @@ def places(output: str | None, kinds: Sequence[EmitKind], model: str, targets: S
             a single file has just this name; several have it as their stem. None and `-` are stdout.
         kinds: forms to write.
         model: as given on the command line.
-        targets: names of the targets; forms that print graphs make one file for each.
+        targets: names of the targets; forms that hold one report make a file for each.
     """
     parts: list[tuple[EmitKind, tuple[int, ...]]] = []
     for kind in kinds:
         numbers = range(len(targets))
-        parts += [(kind, (number,)) for number in numbers] if kind.from_graph else [(kind, tuple(numbers))]
+        parts += [(kind, (number,)) for number in numbers] if kind.one_each else [(kind, tuple(numbers))]
     if output is None or output == "-":
         return [Place(kind, which, None) for kind, which in parts]
     is_folder = output.endswith(("/", os.sep)) or Path(output).is_dir()
     if len(parts) == 1 and not is_folder:
         return [Place(*parts[0], Path(output))]
-    suffixes = {kind.suffix for kind in EMIT_KINDS.values()}
     base = Path(output) / _stem(model) if is_folder else Path(output)
-    stem = base.stem if not is_folder and base.suffix in suffixes else base.name
+    named = None if is_folder else emit_kind_of(base)
+    stem = base.name.removesuffix(named.suffix) if named else base.name
     found = []
     for kind, which in parts:
-        middle = f".{_safe(targets[which[0]])}" if kind.from_graph and len(targets) > 1 else ""
+        middle = f".{_safe(targets[which[0]])}" if kind.one_each and len(targets) > 1 else ""
         found.append(Place(kind, which, base.with_name(f"{stem}{middle}{kind.suffix}")))
     return found
 

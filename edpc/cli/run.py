@@ -14,7 +14,7 @@ from typing import TypeVar
 from edpc import api
 from edpc.cli.output import on_terminal, show, sign_of_life, write_stdout
 from edpc.cli.places import Place, places
-from edpc.emit import EmitOptions, emit, emit_kind, write
+from edpc.emit import EmitKind, EmitOptions, emit_kind, pieces, write
 from edpc.errors import EdpcError, GateError, ModelError, PassError, UsageError, VerifyError
 from edpc.ir import Graph
 from edpc.operators import KINDS, Family
@@ -86,6 +86,8 @@ def run(request: Request) -> None:
     passes = load_all_passes(request.pass_file)
     needs_report = not all(kind.from_graph for kind in kinds)
     plan = places(request.output, kinds, request.model, [machine.target.name for machine in machines])
+    _refuse_stdout(plan)
+    _refuse_rewriting(kinds, request.model)
     watched = bool(request.print_ir_before or request.print_ir_after or request.timing)
     graphs: list[Graph] = []
     reports: list[Report] = []
@@ -111,6 +113,24 @@ def run(request: Request) -> None:
     if request.strict and unknown:
         listed = ", ".join(f"{count} x {name}" for name, count in unknown.items())
         raise GateError(f"--strict: {request.model} has operators that edpc does not know: {listed}")
+
+
+def _refuse_stdout(plan: Sequence[Place]) -> None:
+    """Refuses binary forms on a terminal, and on stdout beside others."""
+    binary = [place.kind.name for place in plan if place.path is None and place.kind.binary]
+    if binary and (len(plan) > 1 or sys.stdout.isatty()):
+        where = "beside others on stdout" if len(plan) > 1 else "on a terminal"
+        raise UsageError(f"{binary[0]} is binary and does not go {where}; say with -o where to")
+
+
+def _refuse_rewriting(kinds: Sequence[EmitKind], model: str) -> None:
+    """Refuses to write as ONNX what is read from no ONNX file: textual IR may remember such a file, but is none."""
+    named = model.lower()
+    if any(kind.name == "onnx" for kind in kinds) and (
+        named == "-" or named.startswith("block:") or named.endswith((".edp", ".pt2"))
+    ):
+        what = "only a model that was read from an ONNX file can be written as ONNX"
+        raise UsageError(f"--emit onnx: {what}, and {model} is none; give the .onnx file")
 
 
 def _names(text: str, option: str) -> list[str]:
@@ -275,9 +295,9 @@ def _write(place: Place, graphs: Sequence[Graph], reports: Sequence[Report], opt
         show(document([reports[i] for i in place.which], options))
         return
     if place.kind.from_graph:
-        data = emit(place.kind, [graphs[i] for i in place.which], options)
+        data = pieces(place.kind, [graphs[i] for i in place.which], options)
     else:
-        data = emit(place.kind, [reports[i] for i in place.which], options)
+        data = pieces(place.kind, [reports[i] for i in place.which], options)
     if place.path is None:
         write_stdout(data)
         return

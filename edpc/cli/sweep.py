@@ -97,7 +97,7 @@ def sweep_command(
             forms.write_parquet(outcome, path)
         else:
             data = forms.to_csv(outcome) if form == "csv" else forms.to_svg(outcome, metric)
-            write(path, data) if path is not None else write_stdout(data)
+            write(path, [data]) if path is not None else write_stdout(data)
     if outcome.failures:
         point, error = outcome.failures[0]
         count = len(outcome.failures)

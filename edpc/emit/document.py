@@ -73,34 +73,10 @@ def to_text(blocks: Iterable[Block]) -> str:
     return "\n".join(line for block in blocks for line in _plain(block)).strip("\n") + "\n"
 
 
-def to_markdown(blocks: Iterable[Block]) -> str:
-    """The document as Markdown; names are shown as text, whatever they hold."""
-    return "\n".join(line for block in blocks for line in _markdown(block)).strip("\n") + "\n"
-
-
 def cells(table: Table) -> Iterator[tuple[str, ...]]:
     """The rows with every cell cut to its column's width."""
     for row in table.rows:
         yield tuple(shorten(cell, column.width) for cell, column in zip(row, table.columns, strict=True))
-
-
-_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#~"})
-
-
-def _markdown(block: Block) -> Iterator[str]:
-    if isinstance(block, Heading):
-        yield from ("", f"## {block.text.translate(_MARKDOWN)}")
-        return
-    if block.title:
-        yield from ("", f"### {block.title.translate(_MARKDOWN)}")
-    yield ""
-    if isinstance(block, Lines):
-        yield from (f"- {line.translate(_MARKDOWN)}" for line in block.lines)
-        return
-    headings = [column.heading.translate(_MARKDOWN) for column in block.columns]
-    yield f"| {' | '.join(headings)} |"
-    yield f"|{'|'.join('---:' if column.number else '---' for column in block.columns)}|"
-    yield from (f"| {' | '.join(cell.translate(_MARKDOWN) for cell in row)} |" for row in cells(block))
 
 
 def _escape(character: str) -> str:

@@ -61,7 +61,7 @@ def build_report(graph: Graph, target: Target, *, attribution: Attribution = "ev
 
     Args:
         graph: annotated for `target`; kept with the report for the emitters that print it.
-        target: the machine.
+        target: the machine; kept likewise.
         attribution: the method that operators' `edp_js` follows.
         metric: what tables rank by.
 
@@ -114,7 +114,7 @@ def _built(graph: Graph, target: Target, attribution: Attribution, metric: Metri
         fusion=_fusion(fused, total, ordered),
         coverage=_coverage(graph, target, estimate, ordered),
     )
-    report.__dict__["graph"] = graph
+    report.__dict__.update(graph=graph, machine=target)
     return report
 
 

@@ -46,10 +46,16 @@ class Comparison(Record, frozen=True, kw_only=True):
         return msgspec.json.encode(self)
 
     def save(self, path: str | Path) -> None:
-        """Writes the comparison to a file, in the form that its suffix names (.json, .csv, .txt)."""
+        """Writes the comparison to a file, in the form that its suffix names: .html, .json, .csv, .md, .svg, ..."""
         from edpc.emit import save
 
         save(self.reports, Path(path))
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        from edpc.emit.notebook import comparison_to_html
+
+        return comparison_to_html(self.reports)
 
 
 def build_comparison(reports: Sequence[Report]) -> Comparison:

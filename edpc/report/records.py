@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from edpc.ir import Graph
+from edpc.target import Target
 
 Attribution = Literal["events", "flops", "modifiers"]
 Metric = Literal["edp", "energy", "latency", "ed2p"]
@@ -258,6 +259,12 @@ class Report(Record, frozen=True, kw_only=True, dict=True):
         return self.totals.edp_js
 
     @property
+    def machine(self) -> Target | None:
+        """The target the report was built for; None for a report that was read from a file."""
+        machine: Target | None = self.__dict__.get("machine")
+        return machine
+
+    @property
     def graph(self) -> Graph | None:
         """The annotated graph the report was built from; None for a report that was read from a file."""
         graph: Graph | None = self.__dict__.get("graph")
@@ -273,10 +280,10 @@ class Report(Record, frozen=True, kw_only=True, dict=True):
         return msgspec.json.encode(self)
 
     def save(self, path: str | Path) -> None:
-        """Writes the report to a file, in the form that its suffix names (.json, .csv, .txt, .edp).
+        """Writes the report to a file, in the form that its suffix names: .html, .json, .csv, .md, .svg, ...
 
         Raises:
-            UsageError: no form of that suffix.
+            UsageError: no form of that suffix, or it cannot be written.
         """
         from edpc.emit import save
 

@@ -18,7 +18,7 @@ MAX_GRAPH_DEPTH = _MAX_DEPTH // 3
 # Values stored one field each (the unpacked encoding), in the whole file; beyond that the walk would take minutes.
 _MAX_LOOSE_VALUES = 20_000_000
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_VARINT, _FIXED64, BYTES, _FIXED32 = 0, 1, 2, 5
 
 # Which fields of a message are messages that may hold tensors.
 _CHILDREN: dict[str, dict[int, str]] = {
@@ -47,10 +47,11 @@ def without_payloads(data: bytes | mmap.mmap) -> bytes:
     Raises:
         WireError: the bytes are truncated, are no protobuf, or nest graphs too deep.
     """
-    return _Walk(data).message(0, len(data), "model", 0)
+    return Walk(data).message(0, len(data), "model", 0)
 
 
-def _varint(value: int) -> bytes:
+def as_varint(value: int) -> bytes:
+    """The number as a protobuf varint."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -59,7 +60,13 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-class _Walk:
+class Walk:
+    """A walk over a serialised `ModelProto`.
+
+    Attributes:
+        data: the message. loose_values: tensor values met so far that are stored one field each.
+    """
+
     def __init__(self, data: bytes | mmap.mmap) -> None:
         self.data = data
         self.loose_values = 0
@@ -74,12 +81,12 @@ class _Walk:
         while at < end:
             field = at
             number, wire, at, stop = self.field(at, end)
-            if wire == _BYTES and stop - at > MAX_PAYLOAD_BYTES:
+            if wire == BYTES and stop - at > MAX_PAYLOAD_BYTES:
                 child = children.get(number)
                 if child is not None:
                     body = self.tensor(at, stop) if child == "tensor" else self.message(at, stop, child, depth + 1)
                     if len(body) < stop - at:
-                        chunks += [self.data[kept:field], _varint(number << 3 | _BYTES), _varint(len(body)), body]
+                        chunks += [self.data[kept:field], as_varint(number << 3 | BYTES), as_varint(len(body)), body]
                         kept = stop
                 elif kind == "model" and number == _TRAINING_INFO:
                     chunks.append(self.data[kept:field])
@@ -97,7 +104,7 @@ class _Walk:
             field = at
             number, wire, at, stop = self.field(at, end)
             if number in _PAYLOAD:
-                if wire != _BYTES or number == 6:
+                if wire != BYTES or number == 6:
                     self.loose_values += 1
                     if self.loose_values > _MAX_LOOSE_VALUES:
                         raise WireError(f"more than {_MAX_LOOSE_VALUES} tensor values are stored one by one at byte {field}")
@@ -107,7 +114,7 @@ class _Walk:
                 kept = stop
             elif number == _DIMS:
                 # Unpacked, a dimension is a field; packed, it takes up to ten bytes of one.
-                rank_bytes += 10 if wire != _BYTES else stop - at
+                rank_bytes += 10 if wire != BYTES else stop - at
                 if rank_bytes > 10 * MAX_RANK:
                     raise WireError(f"a tensor has more than {MAX_RANK} dimensions at byte {field}")
             at = stop
@@ -124,7 +131,7 @@ class _Walk:
         if tag > 0x7F:
             tag, at = self.varint(field, end)
         wire = tag & 7
-        if wire == _BYTES:
+        if wire == BYTES:
             size, begin = self.varint(at, end)
             stop = begin + size
         elif wire == _VARINT:
