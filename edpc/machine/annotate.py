@@ -65,6 +65,8 @@ def _estimate(target: Target, precision: str, sure: Uncertainty) -> Estimate:
         latency_s=sure.latency_s,
         edp_js=sure.edp_js,
         assumed_fraction=sure.assumed_fraction,
+        elasticities=sure.elasticities,
+        draws=sure.draws,
         notes=(*target.notes, *(f"{name} = {target.setting(name)}: {s.doc}" for name, s in target.settings.items())),
     )
 

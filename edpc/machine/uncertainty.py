@@ -1,25 +1,28 @@
 """How sure a total is: 90 % intervals under the constants' ranges, and how much of it rests on assumptions.
 
 Every constant that has a range is drawn from a triangle over it with its peak at the nominal value (over logarithms where the
-range is positive), independently of the others and always from the same seed. All draws are one evaluation under the plan of
-the nominal machine: the machine that was built is uncertain, not what its compiler chose. A very large network is judged by a
-random sample of its kernels.
+range is positive), independently of the others, in equally probable strata (a Latin hypercube) and always from the same seed:
+that of its name and source, so that a constant which two machines share is the same in both. All draws are one evaluation
+under the plan of the nominal machine: the machine that was built is uncertain, not what its compiler chose. A very large
+network is judged by a random sample of its kernels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
+from edpc.ir import Elasticity
 from edpc.machine.model import Constants, CostModel
 from edpc.machine.table import Floats, KernelTable
 from edpc.target import Basis, Quantity, Target
 
 DRAWS = 64
 _SEED = 20_250_101
-_NUDGE = 0.01  # relative step of a sensitivity
+_NUDGE = 1e-4  # relative step of an elasticity: small against what bends, large against rounding
 # Variants evaluated at a time hold about this many operator figures per column: bounds the memory.
 _FIGURES = 1_000_000
 _MOST_OPERATORS = 10_000  # of a sample
@@ -30,12 +33,17 @@ _PER_OPERATOR = frozenset(f.name for f in fields(KernelTable)) - _PER_CONTRACTIO
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """90 % intervals [lo, hi] of the totals and the share of the EDP's sensitivity that rests on assumed constants."""
+    """90 % intervals [lo, hi] of the totals and the share of the EDP's sensitivity that rests on assumed constants.
+
+    Elasticities and draws are as in `Estimate`.
+    """
 
     energy_j: tuple[float, float]
     latency_s: tuple[float, float]
     edp_js: tuple[float, float]
     assumed_fraction: float
+    elasticities: tuple[Elasticity, ...] = ()
+    draws: tuple[tuple[float, float], ...] = ()
 
 
 def totals(model: CostModel, table: KernelTable, target: Target, constants: Constants, plan: Any) -> tuple[Floats, Floats]:
@@ -71,25 +79,52 @@ def uncertainty(model: CostModel, table: KernelTable, target: Target, plan: Any)
     draws = DRAWS if ranged else 0
 
     # One column of variants per constant: first the draws, then one nudge each.
-    variants = {key: np.full(draws + len(nudged), value) for key, value in nominal.items()}
-    rng = np.random.default_rng(_SEED)
+    variants = {key: np.full(draws + len(nudged), value, float) for key, value in nominal.items()}
     for key, quantity in ranged.items():
-        variants[key][:draws] = _draw(rng, quantity, draws)
+        variants[key][:draws] = _draw(np.random.default_rng([_SEED, _identity(key, quantity)]), quantity, draws)
     for number, key in enumerate(nudged):
         variants[key][draws + number] *= 1.0 + _NUDGE
     energies, latencies = (
         column / total if total > 0.0 else np.ones_like(column)
         for column, total in zip(_in_parts(model, table, target, variants, plan), here, strict=True)
     )
-    slopes = np.abs(np.log((energies * latencies)[draws:]))
-    assumed = np.array([known[key].basis is Basis.ASSUMED for key in nudged], bool)
-    weight = float(slopes.sum())
+    step = np.log1p(_NUDGE)
+    slopes = zip((np.log(energies[draws:]) / step).tolist(), (np.log(latencies[draws:]) / step).tolist(), strict=True)
+    names = _names(target)
+    elasticities = tuple(
+        Elasticity(names[key], known[key].basis.value, *pair)
+        for key, pair in zip(nudged, slopes, strict=True)
+        if any(pair) or not _is_count(known[key])
+    )
+    weight = sum(abs(e.edp) for e in elasticities)
+    assumed = sum(abs(e.edp) for e in elasticities if e.basis == Basis.ASSUMED)
     return Uncertainty(
         energy_j=_interval(energies[:draws], energy),
         latency_s=_interval(latencies[:draws], latency),
         edp_js=_interval((energies * latencies)[:draws], energy * latency),
-        assumed_fraction=float(slopes[assumed].sum()) / weight if weight > 0.0 else 0.0,
+        assumed_fraction=assumed / weight if weight > 0.0 else 0.0,
+        elasticities=elasticities,
+        draws=tuple(zip((energies[:draws] * energy).tolist(), (latencies[:draws] * latency).tolist(), strict=True)),
     )
+
+
+def share_constants(first: Target, second: Target) -> bool:
+    """Whether a constant that is uncertain is the same unknown on both machines: of the same name and source."""
+    one, other = (
+        {_identity(key, q) for key, q in _by_role(t).items() if q.range is not None and q.range[0] < q.range[1]}
+        for t in (first, second)
+    )
+    return not one.isdisjoint(other)
+
+
+def _is_count(quantity: Quantity) -> bool:
+    """Whether it counts parts of the machine. A model that asks only its plan about one knows no fraction of a part."""
+    return quantity.unit == "1" and quantity.range is None and float(quantity.value).is_integer()
+
+
+def _identity(key: str, quantity: Quantity) -> int:
+    """Tells uncertain constants apart, across machines too."""
+    return crc32(f"{key}\n{quantity.source}".encode())
 
 
 def _sample(table: KernelTable) -> KernelTable:
@@ -114,20 +149,35 @@ def _sample(table: KernelTable) -> KernelTable:
 
 def _by_role(target: Target) -> dict[str, Quantity]:
     """Every constant with its basis and range, by the names of `Target.constants`."""
+    quantities = target.quantities()
+    return {key: quantities[name] for key, name in _names(target).items()}
+
+
+def _names(target: Target) -> dict[str, str]:
+    """The names of `Target.constants`, each with the one that `--set` takes."""
     roles = {memory.name: memory.role for memory in target.memories}
     found = {}
-    for key, quantity in target.quantities().items():
-        head, _, rest = key.partition(".")
-        found[f"{roles[head]}.{rest}" if head in roles else key] = quantity
+    for name in target.quantities():
+        head, _, rest = name.partition(".")
+        found[f"{roles[head]}.{rest}" if head in roles else name] = name
     return found
 
 
 def _draw(rng: np.random.Generator, quantity: Quantity, count: int) -> Floats:
+    """Values from a triangle over the range, one from each of `count` equally probable strata, in random order."""
     low, high = quantity.range or (quantity.value, quantity.value)
-    if low > 0.0:
-        drawn: Floats = np.exp(rng.triangular(np.log(low), np.log(quantity.value), np.log(high), count))
-        return drawn
-    return rng.triangular(low, quantity.value, high, count)
+    peak = quantity.value
+    positive = low > 0.0
+    if positive:
+        low, peak, high = np.log(low), np.log(peak), np.log(high)
+    chance = (rng.permutation(count) + rng.random(count)) / count
+    rising = (peak - low) / (high - low)
+    drawn = np.where(
+        chance < rising,
+        low + np.sqrt(chance * (high - low) * (peak - low)),
+        high - np.sqrt((1.0 - chance) * (high - low) * (high - peak)),
+    )
+    return np.exp(drawn) if positive else drawn
 
 
 def _in_parts(
