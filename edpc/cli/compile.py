@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 
@@ -96,6 +97,12 @@ def _complete_last(names: Iterable[str], incomplete: str) -> list[CompletionItem
     help="What subgraphs are ranked by.",
 )
 @click.option("--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Subgraphs shown; 0: all.")
+@click.option(
+    "--explain",
+    metavar="A,B",
+    shell_complete=_complete_targets,
+    help="Why target A's EDP differs from B's, cause by cause; without --target, these two are compared.",
+)
 @click.option("--strict", is_flag=True, help="Fail (exit 1) when an operator of the model is not known.")
 @click.option("--pass-pipeline", metavar="TEXT", help="Run these passes rather than the target's.")
 @click.option("--pass-file", multiple=True, metavar="FILE", help="A Python file with passes of your own.")
@@ -113,4 +120,6 @@ def compile_command(model: str, **options: Any) -> None:
     from edpc.cli.run import Request, run
 
     options.pop("debug")
+    if options["explain"] and click.get_current_context().get_parameter_source("target") is not ParameterSource.COMMANDLINE:
+        options["target"] = options["explain"]
     run(Request(model=model, **options))

@@ -29,7 +29,7 @@ from edpc.target import Target
 T = TypeVar("T")
 
 ALL_TARGETS = ("h100", "kpu", "tpu", "cpu")
-_COMMANDS = ("targets", "blocks", "passes")
+_COMMANDS = ("explain", "targets", "blocks", "passes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Request:
     attribution: Attribution
     metric: Metric
     top: int
+    explain: str | None
     strict: bool
     pass_pipeline: str | None
     pass_file: Sequence[str]
@@ -79,6 +80,7 @@ def run(request: Request) -> None:
     """
     kinds = [emit_kind(name) for name in _names(request.emit, "--emit")]
     machines = _machines(request)
+    options = EmitOptions(request.top or None, _pair_to_explain(request, machines))
     passes = load_all_passes(request.pass_file)
     needs_report = not all(kind.from_graph for kind in kinds)
     plan = places(request.output, kinds, request.model, [machine.target.name for machine in machines])
@@ -98,7 +100,7 @@ def run(request: Request) -> None:
                 reports.append(report)
     for place in plan:
         with _replayable(f"writing {place.kind.name}", graphs[place.which[0]], machines[place.which[0]], request):
-            _write(place, graphs, reports, EmitOptions(request.top or None))
+            _write(place, graphs, reports, options)
     if request.strict and unknown:
         listed = ", ".join(f"{count} x {name}" for name, count in unknown.items())
         raise GateError(f"--strict: {request.model} has operators that edpc does not know: {listed}")
@@ -124,6 +126,20 @@ def _machines(request: Request) -> list[_Machine]:
         mine = tuple(text.removeprefix(f"{name}:") for text in request.settings if _scope(text) in ("", name))
         made.append(_Machine(name, mine, find_target(name, mine)))
     return made
+
+
+def _pair_to_explain(request: Request, machines: Sequence[_Machine]) -> tuple[str, str] | None:
+    """The names of the two targets of `--explain`, which must be among those compiled for."""
+    if request.explain is None:
+        return None
+    names = _names(request.explain, "--explain")
+    if len(names) != 2:
+        raise UsageError(f"--explain {request.explain}: name two different targets, as in --explain h100,kpu")
+    by_asked = {machine.asked: machine.target.name for machine in machines}
+    for name in names:
+        if name not in by_asked:
+            raise UsageError(f"--explain {request.explain}: {name!r} is not among the targets {', '.join(by_asked)}")
+    return by_asked[names[0]], by_asked[names[1]]
 
 
 def _scope(setting: str) -> str:

@@ -25,9 +25,11 @@ class EmitOptions:
 
     Attributes:
         top: how many subgraphs the tables show; None for all.
+        explain: names of the two targets whose difference a comparison explains; None for the lowest EDP and the next.
     """
 
     top: int | None = 10
+    explain: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from textwrap import wrap
 
 _GAP = "  "
+_PROSE = 130  # characters of a line of prose
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,12 @@ def shorten(text: str, width: int) -> str:
         return text
     head = (width - 3) // 2
     return f"{text[:head]}...{text[len(text) - (width - 3 - head) :]}"
+
+
+def sentences(title: str, texts: Iterable[str]) -> Lines:
+    """The sentences as a list, made printable; a long one goes on below its beginning."""
+    marked = (wrap(printable(text), _PROSE, initial_indent="- ", subsequent_indent="  ") for text in texts)
+    return Lines(title, tuple(line for lines in marked for line in lines))
 
 
 def to_text(blocks: Iterable[Block]) -> str:

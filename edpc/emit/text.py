@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from edpc.emit import EmitOptions
 from edpc.emit.comparison import comparison_blocks
-from edpc.emit.document import Block, Column, Heading, Lines, Table, printable, to_text
-from edpc.emit.ranking import TITLES, Ranked, counts, rank
+from edpc.emit.document import Block, Column, Heading, Lines, Table, printable, sentences, to_text
+from edpc.emit.ranking import Ranked, counts, rank
 from edpc.report import Execution, OperatorReport, Report, SubgraphReport
+from edpc.report.records import TITLES
 from edpc.units import format_quantity
 
 _OPERATORS_SHOWN = 12  # operators listed inside one subgraph before the rest is summed up
@@ -22,7 +23,7 @@ def emit(reports: Sequence[Report], options: EmitOptions) -> bytes:
 
 def document(reports: Sequence[Report], options: EmitOptions) -> list[Block]:
     """The reports as a document."""
-    blocks = list(comparison_blocks(reports, options.top)) if len(reports) > 1 else []
+    blocks = list(comparison_blocks(reports, options)) if len(reports) > 1 else []
     for report in reports:
         blocks += _report(report, options.top)
     return blocks
@@ -33,19 +34,21 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
-def number(count: int, what: str) -> str:
+def number(count: int, what: str, ending: str = "s") -> str:
     """So many of them, in the plural where they are not one."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    return f"{count} {what}{'' if count == 1 else ending}"
 
 
 def _report(report: Report, top: int | None) -> Iterator[Block]:
     target = report.target
     yield Heading(printable(f"{report.model.name} on {target.name}"))
     yield Lines("", tuple(_summary(report)))
-    yield _totals(report)
-    yield _components(report)
+    yield from _totals(report)
+    if report.findings:
+        yield sentences("Findings", (finding.sentence for finding in report.findings))
     ranked = rank(report)
     yield _subgraphs(report, ranked, top)
+    yield _components(report)
     by_id = {operator.operator_id: operator for operator in report.operators}
     yield _operators([r.subgraph for r in ranked[:top]], by_id)
     yield _operator_types(report)
@@ -72,23 +75,20 @@ def _shape(shape: tuple[int | None, ...] | None) -> str:
     return "*" if shape is None else ",".join("?" if d is None else str(d) for d in shape)
 
 
-def _totals(report: Report) -> Table:
+def _totals(report: Report) -> Iterator[Block]:
     totals = report.totals
-    rows = [
+    rows = tuple(
         (what, format_quantity(value, unit), f"{format_quantity(low, unit)} to {format_quantity(high, unit)}")
         for what, value, unit, (low, high) in (
             ("energy", totals.energy_j, "J", totals.interval.energy_j),
             ("latency", totals.latency_s, "s", totals.interval.latency_s),
             ("energy-delay product", totals.edp_js, "J*s", totals.interval.edp_js),
         )
-    ]
-    rows += [
-        ("average power", format_quantity(totals.average_power_w, "W"), ""),
-        ("DRAM traffic", format_quantity(totals.dram_bytes, "B"), ""),
-        ("DRAM tensor accesses", str(totals.dram_accesses), ""),
-        ("launches", str(totals.launches), ""),
-    ]
-    return Table("Totals", (Column("", number=False), Column("value"), Column("90 % interval", number=False)), tuple(rows))
+    )
+    yield Table("Totals", (Column("", number=False), Column("value"), Column("90 % interval", number=False)), rows)
+    traffic = f"{format_quantity(totals.dram_bytes, 'B')} of DRAM traffic, {totals.dram_accesses} DRAM tensor accesses"
+    power = format_quantity(totals.average_power_w, "W")
+    yield Lines("", (f"  {power} on average, {traffic}, {number(totals.launches, 'launch', 'es')}",))
 
 
 def _components(report: Report) -> Table:
