@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
+
+Command = Callable[..., Any]
 
 
 class TopCommand(click.Command):
@@ -38,14 +40,7 @@ def _complete_last(names: Iterable[str], incomplete: str) -> list[CompletionItem
     return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
 
 
-@click.command(
-    cls=TopCommand,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "EDPC"},
-    epilog="Options are also read from EDPC_* variables and from [tool.edpc] of ./pyproject.toml or ./edpc.toml. "
-    "Exit codes: 0 done, 1 a gate failed, 2 wrong usage, 3 the model cannot be read, 4 an internal error.",
-)
-@click.argument("model")
-@click.option(
+TARGET = click.option(
     "-t",
     "--target",
     default="cpu",
@@ -54,6 +49,41 @@ def _complete_last(names: Iterable[str], incomplete: str) -> list[CompletionItem
     shell_complete=_complete_targets,
     help="Machines, or 'all' for h100,kpu,tpu,cpu; a file ./my_npu.py is a target too.",
 )
+SIZES = (
+    click.option("--precision", metavar="NAME", help="Serve in fp32, tf32, bf16, fp16, fp8 or int8; default: the model's own."),
+    click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Batch size."),
+    click.option("--dim", multiple=True, metavar="NAME=N", help="Value of a symbolic dimension."),
+    click.option("--shape", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input."),
+    click.option("--trip-count", multiple=True, metavar="NODE=N", help="How often a loop runs."),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="A constant or switch: hbm.bandwidth=4.8TB/s; h100:KEY=VALUE for one target of several.",
+    ),
+)
+
+
+def options(*each: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Puts options on a command, in the order in which the help shows them."""
+
+    def decorated(command: Command) -> Command:
+        for option in reversed(each):
+            command = option(command)
+        return command
+
+    return decorated
+
+
+@click.command(
+    cls=TopCommand,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "EDPC"},
+    epilog="Options are also read from EDPC_* variables and from [tool.edpc] of ./pyproject.toml or ./edpc.toml. "
+    "Exit codes: 0 done, 1 a gate failed, 2 wrong usage, 3 the model cannot be read, 4 an internal error.",
+)
+@click.argument("model")
+@options(TARGET)
 @click.option(
     "-e",
     "--emit",
@@ -69,18 +99,7 @@ def _complete_last(names: Iterable[str], incomplete: str) -> list[CompletionItem
     metavar="PATH",
     help="Where to: a file for one kind; a folder (DIR/) or the stem of the files' names for several. '-' is stdout.",
 )
-@click.option("--precision", metavar="NAME", help="Serve in fp32, tf32, bf16, fp16, fp8 or int8; default: the model's own.")
-@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Batch size.")
-@click.option("--dim", multiple=True, metavar="NAME=N", help="Value of a symbolic dimension.")
-@click.option("--shape", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input.")
-@click.option("--trip-count", multiple=True, metavar="NODE=N", help="How often a loop runs.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="A constant or switch: hbm.bandwidth=4.8TB/s; h100:KEY=VALUE for one target of several.",
-)
+@options(*SIZES)
 @click.option("--fusion", type=click.Choice(["on", "off"]), default="on", show_default=True, help="Fuse operators.")
 @click.option(
     "--attribution",

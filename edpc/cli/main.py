@@ -19,6 +19,7 @@ from edpc.version import __version__
 # command: (module, attribute, one line). The default command is the first; it needs no name.
 _COMMANDS = {
     "compile": ("edpc.cli.compile", "compile_command", "say where a model's energy-delay product goes (the default command)"),
+    "explain": ("edpc.cli.explain", "explain_command", "what fusion saved and was refused, modifiers tested, elasticities"),
     "targets": ("edpc.cli.targets", "targets_command", "list targets; every constant of one, with unit, basis and source"),
     "blocks": ("edpc.cli.blocks", "blocks_command", "list building blocks; the parameters of one"),
     "passes": ("edpc.cli.passes", "passes_command", "list passes; the documentation of one"),

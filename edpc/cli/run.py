@@ -38,27 +38,27 @@ class Request:
 
     model: str
     target: str
-    emit: str
-    output: str | None
     precision: str | None
     batch: int | None
     dim: Sequence[str]
     shape: Sequence[str]
     trip_count: Sequence[str]
     settings: Sequence[str]
-    fusion: str
-    attribution: Attribution
-    metric: Metric
-    top: int
-    explain: str | None
-    strict: bool
-    pass_pipeline: str | None
-    pass_file: Sequence[str]
-    print_ir_before: Sequence[str]
-    print_ir_after: Sequence[str]
-    dump_ir: str | None
-    timing: bool
-    no_verify: bool
+    emit: str = "report"
+    output: str | None = None
+    fusion: str = "on"
+    attribution: Attribution = "events"
+    metric: Metric = "edp"
+    top: int = 0
+    explain: str | None = None
+    strict: bool = False
+    pass_pipeline: str | None = None
+    pass_file: Sequence[str] = ()
+    print_ir_before: Sequence[str] = ()
+    print_ir_after: Sequence[str] = ()
+    dump_ir: str | None = None
+    timing: bool = False
+    no_verify: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,24 @@ def run(request: Request) -> None:
     passes = load_all_passes(request.pass_file)
     needs_report = not all(kind.from_graph for kind in kinds)
     plan = places(request.output, kinds, request.model, [machine.target.name for machine in machines])
+    graphs, reports, unknown = _compiled(request, machines, passes, needs_report)
+    for place in plan:
+        with _replayable(f"writing {place.kind.name}", graphs[place.which[0]], machines[place.which[0]], request):
+            _write(place, graphs, reports, options)
+    if request.strict and unknown:
+        listed = ", ".join(f"{count} x {name}" for name, count in unknown.items())
+        raise GateError(f"--strict: {request.model} has operators that edpc does not know: {listed}")
+
+
+def reports_of(request: Request) -> list[Report]:
+    """The reports of the model on every target; raises as `run` does."""
+    return _compiled(request, _machines(request), load_all_passes(request.pass_file), needs_report=True)[1]
+
+
+def _compiled(
+    request: Request, machines: Sequence[_Machine], passes: Mapping[str, type[Pass]], needs_report: bool
+) -> tuple[list[Graph], list[Report], Counter[str]]:
+    """The graph annotated for every target, the reports where they are needed, and which operators edpc does not know."""
     watched = bool(request.print_ir_before or request.print_ir_after or request.timing)
     graphs: list[Graph] = []
     reports: list[Report] = []
@@ -98,12 +116,7 @@ def run(request: Request) -> None:
                 with _replayable("building the report", annotated, machine, request):
                     report = build_report(annotated, machine.target, attribution=request.attribution, metric=request.metric)
                 reports.append(report)
-    for place in plan:
-        with _replayable(f"writing {place.kind.name}", graphs[place.which[0]], machines[place.which[0]], request):
-            _write(place, graphs, reports, options)
-    if request.strict and unknown:
-        listed = ", ".join(f"{count} x {name}" for name, count in unknown.items())
-        raise GateError(f"--strict: {request.model} has operators that edpc does not know: {listed}")
+    return graphs, reports, unknown
 
 
 def _names(text: str, option: str) -> list[str]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import cache
 
 import numpy as np
 
-from edpc.ir import Cost, Estimate, Graph, Kernel
+from edpc.ir import Cost, Estimate, Graph, Group, Kernel
 from edpc.machine.build import kernelise, singletons
 from edpc.machine.catalogue import model_of
 from edpc.machine.compose import kernel_sum
 from edpc.machine.table import CostColumns, Floats, KernelTable
 from edpc.machine.uncertainty import Uncertainty, uncertainty
-from edpc.machine.walk import walk
+from edpc.machine.walk import Walk, walk
 from edpc.target import Target
 
 _COMPONENTS = tuple(f.name for f in fields(Cost))
@@ -54,6 +55,23 @@ def annotate(graph: Graph, target: Target) -> None:
 
     precision = graph.info.precision or _main_precision(fused)
     graph.estimate = _estimate(target, precision, uncertainty(model, fused, target, plan))
+
+
+def price(columns: Walk, groups: Sequence[Group], target: Target) -> list[Kernel]:
+    """What each of these groups costs on a target.
+
+    Args:
+        columns: of a graph whose operators carry their work.
+        groups: a partition of its operators, in order of execution.
+        target: the machine.
+
+    Raises:
+        UsageError: the target's architecture is unknown or lacks a constant.
+    """
+    model, table = model_of(target), kernelise(columns, groups, target)
+    constants = target.constants()
+    found = model.evaluate(table, target, constants, model.plan(table, target))
+    return _kernels(table, found, constants["static_power"])
 
 
 def _estimate(target: Target, precision: str, sure: Uncertainty) -> Estimate:
