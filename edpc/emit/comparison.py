@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edpc.emit import EmitOptions
-from edpc.emit.document import Block, Column, Heading, Lines, Table, printable, sentences
+from edpc.emit.document import Block, Column, Heading, Table, printable, sentences
 from edpc.report import CAUSES, Comparison, Explanation, OperatorReport, Report, build_comparison
 from edpc.units import format_quantity
 
@@ -24,21 +24,21 @@ def comparison_blocks(reports: Sequence[Report], options: EmitOptions) -> Iterat
     if found := [*(finding.sentence for finding in comparison.findings), *dominant]:
         yield sentences("Findings", found)
     if comparison.explain is not None:
-        yield from explanation_blocks(comparison.explain)
+        yield _explanation(comparison.explain)
     if any(chance is not None for row in comparison.edp_below for chance in row):
-        yield from _chances(comparison)
+        yield _chances(comparison)
     if set.intersection(*({op.operator_id for op in report.operators} for report in reports)):
         yield _operators(reports, options.top)
 
 
-def explanation_blocks(why: Explanation) -> Iterator[Block]:
+def _explanation(why: Explanation) -> Table:
     """The causes of an EDP ratio, the largest first, and what they multiply to."""
     ordered = sorted(why.parts, key=lambda part: -abs(part.log_ratio))
     rows = [(CAUSES[p.cause], f"{p.factor:.4g}", "-" if p.fraction is None else f"{100 * p.fraction:.1f} %") for p in ordered]
     rows.append(("product", f"{why.edp_ratio:.4g}", "100.0 %" if why.edp_ratio != 1.0 else "-"))
     columns = (Column("cause", number=False), Column("factor"), Column("of log ratio"))
-    yield Table(printable(f"Why: EDP of {why.first} over EDP of {why.second}, by cause"), columns, tuple(rows))
-    yield Lines("", ("  each factor is a mean over all orders in which the machines' columns could be exchanged",))
+    title = f"Why: EDP of {why.first} over EDP of {why.second}, by cause (mean over all orders of exchanging them)"
+    return Table(printable(title), columns, tuple(rows))
 
 
 def _totals(comparison: Comparison) -> Table:
@@ -82,7 +82,7 @@ def _saved(report: Report) -> str:
     return f"{format_quantity(saved, 'J*s')} ({100 * saved / separate if separate else 0.0:.0f} %)"
 
 
-def _chances(comparison: Comparison) -> Iterator[Block]:
+def _chances(comparison: Comparison) -> Table:
     """How often one EDP is below another within the constants' ranges."""
     names = [printable(row.target) for row in comparison.rows]
     rows = tuple(
@@ -90,10 +90,10 @@ def _chances(comparison: Comparison) -> Iterator[Block]:
         for i, (name, chances) in enumerate(zip(names, comparison.edp_below, strict=True))
     )
     columns = (Column("EDP of", number=False), *(Column(f"below {name}") for name in names))
-    yield Table("How often one EDP is below another, of draws within the constants' ranges", columns, rows)
-    yield Lines(
-        "", ("  constants of two targets are drawn independently; one of the same name and source is drawn once for both",)
+    title = (
+        "How often one EDP is below another (constants drawn from their ranges, those of the same name and source once for both)"
     )
+    return Table(title, columns, rows)
 
 
 def _operators(reports: Sequence[Report], top: int | None) -> Table:

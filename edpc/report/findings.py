@@ -205,11 +205,10 @@ def _sure(report: Report, target: Target) -> Finding | None:
     spread = f"the EDP lies within a factor of {high / low:.3g}" if low > 0.0 else "the EDP lies"
     sentence = f"In 90 % of draws {spread} ({format_quantity(low, 'J*s')} to {format_quantity(high, 'J*s')})"
     sentence += f"; {_percent(totals.assumed_fraction)} of its sensitivity rests on assumed constants"
-    assumed = [e for e in report.elasticities if e.basis == Basis.ASSUMED]
-    if assumed or report.elasticities:
-        most = (assumed or list(report.elasticities))[0]
-        figures |= {"constant": most.constant, "elasticity": most.edp}
-        kind = "most on" if assumed else "of the others it rests most on"
+    assumed = [e for e in report.elasticities if e.basis == Basis.ASSUMED] if totals.assumed_fraction >= _WORTH_SAYING else []
+    if most := next(iter(assumed or report.elasticities), None):
+        figures |= {"constant": most.constant, "basis": most.basis, "elasticity": most.edp}
+        kind = "most on" if assumed else f"and most on {most.basis}"
         sentence += f", {kind} {most.constant} (1 % more of it: EDP {most.edp:+.2f} %)"
     return Finding("sure", f"{sentence}.", figures)
 
