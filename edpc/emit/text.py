@@ -49,6 +49,11 @@ def _report(report: Report, top: int | None) -> Iterator[Block]:
     ranked = rank(report)
     yield _subgraphs(report, ranked, top)
     yield _components(report)
+    if report.subgraphs:
+        alone = sum(s.standalone_edp_js for s in report.subgraphs) / report.edp_js if report.edp_js else 0.0
+        yield Lines(
+            "", (f"  standalone products E_i*T_i of the subgraphs sum to {percent(alone)} of E*T; the rest is cross terms",)
+        )
     by_id = {operator.operator_id: operator for operator in report.operators}
     yield _operators([r.subgraph for r in ranked[:top]], by_id)
     yield _operator_types(report)
