@@ -130,6 +130,10 @@ def test_static_power_is_an_identity_only_where_memory_binds() -> None:
 def test_where_energy_goes_follows_the_machine() -> None:
     assert "Arithmetic takes" in said(network("resnet18", "kpu"), "energy")
     assert "DRAM traffic takes" in said(network("resnet18", "kpu", set=["lpddr5.write_energy=10nJ/B"]), "energy")
+    assert "Power that clocked units draw while kernels run takes" in said(
+        network("resnet18", "h100", set=["static_power=1W"]), "energy"
+    )
+    assert "Launching kernels takes" in said(network("resnet18", "kpu", set=["program.energy=1J"]), "energy")
     assert "On-chip traffic takes" in said(network("resnet18", "kpu", set=["l2.read_energy=100pJ/B"]), "energy")
 
 

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
+from edpc.machine.model import MODELS
 from edpc.report.records import EXPONENTS, TITLES, Finding, Report, SubgraphReport
 from edpc.target import Basis, Target
 from edpc.units import format_quantity
@@ -84,7 +85,7 @@ def _bound(report: Report, target: Target) -> Finding | None:
         "memory": f"Memory traffic binds {_percent(share)} of the time; the units run at {_percent(busy)} of their peak rate",
         "overhead": f"Launches and set-up take {_percent(share)} of the time, more than arithmetic and memory traffic",
     }[what]
-    if what == "compute" and busy < 0.5:
+    if what == "compute" and busy < _MOSTLY:
         said += ": shapes that do not fill the machine, not its peak, set the pace"
     return Finding("bound", f"{said}.", {"bound": what, "latency_fraction": share, "utilization": busy})
 
@@ -97,7 +98,7 @@ def _energy(report: Report, target: Target) -> Finding | None:
         "arithmetic": energy.compute,
         "DRAM traffic": energy.dram,
         "on-chip traffic": energy.on_chip,
-        "overhead": energy.overhead,
+        _overhead_energy(target): energy.overhead,
     }
     what = max(named, key=named.__getitem__)
     share = named[what] / report.energy_j
@@ -116,6 +117,12 @@ def _energy(report: Report, target: Target) -> Finding | None:
                 f"P_static/(P_static + bandwidth * energy per byte) = {_percent(identity)}"
             )
     return Finding("energy", f"{sentence}.", figures)
+
+
+def _overhead_energy(target: Target) -> str:
+    """What overhead energy is spent on, as the machine's cost model has it."""
+    model = MODELS.get(target.architecture)
+    return "power that clocked units draw while kernels run" if model and model.overhead_is_power else "launching kernels"
 
 
 def _fusion(report: Report, target: Target) -> Finding | None:
