@@ -15,6 +15,7 @@ from edpc.report.records import Metric
 from edpc.target import Target
 from tests.chain_model import stranger
 from tests.hand_made import CHAIN, annotated, toy_target
+from tests.machine_graphs import Net
 
 MODELS = Path(__file__).parent / "models"
 
@@ -180,6 +181,29 @@ def test_a_faster_format_is_named_where_arithmetic_binds() -> None:
     assert f"kpu has {times:.3g} times that in int8" in said(network("resnet18", "kpu"), "precision")
     assert not has(network("resnet18", "kpu", precision="int8"), "precision")
     assert not has(network("resnet18", "tpu"), "precision")  # memory binds
+
+
+def test_a_power_limit_is_said_where_it_holds_kernels_back() -> None:
+    report = network("resnet18", "kpu")
+    held = [s for s in report.subgraphs if any(note.startswith("power-limited") for note in s.notes)]
+    share = sum(s.latency_fraction for s in held)
+    assert f"holds {len(held)} of 21 subgraphs back, which take {100 * share:.1f} % of the time" in said(report, "power")
+    assert not has(network("resnet18", "kpu", set=["tdp.default=1kW"]), "power")
+    capped = network("bert_base", "h100", batch=64, precision="bf16")
+    assert "power-capped, clock fraction" in said(capped, "power")
+    assert not has(network("bert_base", "h100"), "power")
+
+
+def test_padding_is_said_where_shapes_do_not_fill_tiles() -> None:
+    net = Net()
+    graph = net.done(net.op("narrow", "relu", [net.input("x", 100_000, 3)], 100_000, 3))
+    report = api.compile(graph, "tpu")
+    assert said(report, "padding").startswith(
+        "1 subgraph pads tensors to more than twice their size and takes 100.0 % of the time"
+    )
+    assert "narrow pads " in said(report, "padding")
+    net = Net()
+    assert not has(api.compile(net.done(net.op("wide", "relu", [net.input("x", 1024, 1024)], 1024, 1024)), "tpu"), "padding")
 
 
 def test_unknown_operators_are_weighed() -> None:

@@ -205,6 +205,7 @@ def _subgraph(group: Group, kernel: Kernel, rows: Sequence[_Row], total: Cost, s
         arithmetic_intensity=flops / cost.dram_bytes if cost.dram_bytes else None,
         utilization=kernel.utilization,
         saved=saving.of_part(cost, kernel, [row.separate for row in rows]),
+        notes=tuple(map(_clean, kernel.notes)),
     )
 
 

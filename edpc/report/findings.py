@@ -20,6 +20,9 @@ _FASTER = 0.1  # how much less time the subgraphs are imagined to take
 _WORTH_SAYING = 0.05  # a share below this is not worth a sentence
 _MOSTLY = 0.3  # a share above this asks for an explanation
 _NAME = 48  # characters of a subgraph's name
+# What kernels' notes begin with or hold where power limits them, or where shapes do not fill tiles.
+_POWER = "power-"
+_PADS = " pads "
 _CAUSES = {
     "dram_energy": "DRAM energy",
     "static_energy": "static energy (a shorter run leaks less)",
@@ -190,6 +193,36 @@ def _precision(report: Report, target: Target) -> Finding | None:
     )
 
 
+def _power(report: Report, target: Target) -> Finding | None:
+    """How much of the time goes to kernels that the power limit holds back."""
+    held = [s for s in report.subgraphs if any(note.startswith(_POWER) for note in s.notes)]
+    share = math.fsum(s.latency_fraction for s in held)
+    if share < _WORTH_SAYING:
+        return None
+    worst = max(held, key=lambda s: s.latency_fraction)
+    note = next(note for note in worst.notes if note.startswith(_POWER))
+    sentence = (
+        f"The power limit holds {len(held)} of {_many(len(report.subgraphs), 'subgraph')} back, which {_verb(len(held), 'take')} "
+        f"{_percent(share)} of the time; the longest, {worst.id}, is {note}."
+    )
+    return Finding("power", sentence, {"subgraphs": len(held), "latency_fraction": share, "first": worst.id})
+
+
+def _padding(report: Report, target: Target) -> Finding | None:
+    """How much of the time goes to kernels whose shapes are padded to more than twice their size."""
+    padded = [s for s in report.subgraphs if any(_PADS in note for note in s.notes)]
+    share = math.fsum(s.latency_fraction for s in padded)
+    if share < _WORTH_SAYING:
+        return None
+    worst = max(padded, key=lambda s: s.latency_fraction)
+    note = next(note for note in worst.notes if _PADS in note)
+    sentence = (
+        f"{_many(len(padded), 'subgraph')} {_verb(len(padded), 'pad')} tensors to more than twice their size and "
+        f"{_verb(len(padded), 'take')} {_percent(share)} of the time: {note}."
+    )
+    return Finding("padding", sentence, {"subgraphs": len(padded), "latency_fraction": share, "first": worst.id})
+
+
 def _unknown(report: Report, target: Target) -> Finding | None:
     """How much of the answer is operators that edpc does not know."""
     strangers = {u.operator_type if not u.domain else f"{u.domain}.{u.operator_type}" for u in report.coverage.unknown}
@@ -228,6 +261,8 @@ _FINDINGS: tuple[Callable[[Report, Target], Finding | None], ...] = (
     _fusion,
     _overhead,
     _precision,
+    _power,
+    _padding,
     _unknown,
     _sure,
 )

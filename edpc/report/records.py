@@ -143,7 +143,8 @@ class SubgraphReport(Record, frozen=True):
 
     edp_js is its share of E*T, (E_i/E + T_i/T)/2 * E*T; the four component EDPs sum to it. standalone_edp_js is E_i*T_i and
     does not sum to the model. arithmetic_intensity is FLOPs per DRAM byte, null where no DRAM is touched. saved is what its
-    operators would cost more as kernels of their own, were nothing fused.
+    operators would cost more as kernels of their own, were nothing fused. notes are what the machine says of the kernel: the
+    tile it chose, a power limit that holds it back, padding.
     """
 
     id: str
@@ -166,6 +167,7 @@ class SubgraphReport(Record, frozen=True):
     arithmetic_intensity: float | None
     utilization: float
     saved: Saved
+    notes: tuple[str, ...]
 
 
 class OperatorReport(Record, frozen=True):
