@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import fields
 from itertools import combinations, permutations
@@ -189,6 +190,16 @@ def test_the_sentence_names_what_makes_the_difference() -> None:
     assert said.startswith("h100 needs 6.13 times the EDP of kpu: static power makes 11.3 times")
     assert "; against that, DRAM bandwidth 1.85 times less" in said
     assert explain(kpu, h100).sentence == said
+
+
+def test_a_comparison_keeps_the_pair_it_was_asked_to_explain(tmp_path: Path) -> None:
+    comparison = api.compare(compiled("linear_bias_relu"), explain=("cpu", "h100"))
+    assert comparison.explain is not None
+    assert (comparison.explain.first, comparison.explain.second) == ("cpu", "h100")
+    comparison.save(tmp_path / "c.json")
+    assert json.loads((tmp_path / "c.json").read_text())["explain"] == comparison.to_dict()["explain"]
+    with pytest.raises(UsageError, match="cannot explain 'gpu': there are reports for"):
+        api.compare(compiled("linear_bias_relu"), explain=("cpu", "gpu"))
 
 
 def test_refuses_what_it_cannot_explain() -> None:

@@ -228,6 +228,13 @@ def test_how_sure_follows_the_ranges() -> None:
     assert float(narrow["high"]) / float(narrow["low"]) < high / low / 3
 
 
+def test_a_machine_known_exactly_is_said_to_be() -> None:
+    known = api.configure("kpu")
+    for name, quantity in known.quantities().items():
+        known = known.with_quantity(name, quantity.value, "taken as it stands")
+    assert said(network("resnet18", known), "sure").startswith("No constant that the EDP depends on has a range")
+
+
 def test_where_little_is_assumed_the_largest_of_all_is_named() -> None:
     report = network("resnet18", "tpu")
     assert report.totals.assumed_fraction < 0.05

@@ -59,9 +59,11 @@ class Comparison(Record, frozen=True, kw_only=True):
 
     def save(self, path: str | Path) -> None:
         """Writes the comparison to a file, in the form that its suffix names (.json, .csv, .txt)."""
-        from edpc.emit import save
+        from edpc.emit import EmitOptions, save
 
-        save(self.reports, Path(path))
+        names = {row.target for row in self.rows}
+        pair = (self.explain.first, self.explain.second) if self.explain else None
+        save(self.reports, Path(path), EmitOptions(explain=pair if pair and names.issuperset(pair) else None))
 
 
 def build_comparison(reports: Sequence[Report], explained: tuple[str, str] | None = None) -> Comparison:

@@ -242,8 +242,12 @@ def _sure(report: Report, target: Target) -> Finding | None:
     totals = report.totals
     low, high = totals.interval.edp_js
     figures: dict[str, float | str] = {"low": low, "high": high, "assumed_fraction": totals.assumed_fraction}
-    spread = f"the EDP lies within a factor of {high / low:.3g}" if low > 0.0 else "the EDP lies"
-    sentence = f"In 90 % of draws {spread} ({format_quantity(low, 'J*s')} to {format_quantity(high, 'J*s')})"
+    if high <= low * (1.0 + 1e-9):
+        sentence = "No constant that the EDP depends on has a range, so it has no interval"
+    else:
+        factor = f" within a factor of {high / low:.3g}" if low > 0.0 else ""
+        ends = f"{format_quantity(low, 'J*s')} to {format_quantity(high, 'J*s')}"
+        sentence = f"In 90 % of draws the EDP lies{factor} ({ends})"
     sentence += f"; {_percent(totals.assumed_fraction)} of its sensitivity rests on assumed constants"
     assumed = [e for e in report.elasticities if e.basis == Basis.ASSUMED] if totals.assumed_fraction >= _WORTH_SAYING else []
     if most := next(iter(assumed or report.elasticities), None):
