@@ -165,9 +165,9 @@ def _operators(subgraphs: Iterable[SubgraphReport], by_id: dict[str, OperatorRep
         members = sorted((by_id[name] for name in subgraph.operators), key=lambda op: -op.edp_js)
         rows += [_operator_row(op) for op in members[:_OPERATORS_SHOWN]]
         if rest := members[_OPERATORS_SHOWN:]:
-            share = sum(op.edp_fraction_of_subgraph for op in rest)
+            shares = (sum(getattr(op, f"edp_fraction_of_{whole}") for op in rest) for whole in ("subgraph", "model"))
             total = format_quantity(sum(op.edp_js for op in rest), "J*s")
-            rows.append((subgraph.id, f"{len(rest)} more", "", "", "", "", "", total, percent(share), ""))
+            rows.append((subgraph.id, f"{len(rest)} more", "", "", "", "", "", total, *map(percent, shares), ""))
     columns = (
         Column("id", number=False),
         Column("operator", number=False),
@@ -178,6 +178,7 @@ def _operators(subgraphs: Iterable[SubgraphReport], by_id: dict[str, OperatorRep
         Column("arch. EDP", optional=True),
         Column("EDP"),
         Column("of subgraph"),
+        Column("of model"),
         Column("saved by fusion", optional=True),
     )
     title = "Operators inside these subgraphs (declared and modelled architectural modifier)"
@@ -195,6 +196,7 @@ def _operator_row(op: OperatorReport) -> tuple[str, ...]:
         format_quantity(op.architectural_edp, "J*s"),
         format_quantity(op.edp_js, "J*s"),
         percent(op.edp_fraction_of_subgraph),
+        percent(op.edp_fraction_of_model),
         "-" if op.fusion_benefit is None else format_quantity(op.fusion_benefit, "J*s"),
     )
 
