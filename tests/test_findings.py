@@ -64,6 +64,16 @@ def test_what_dominates_follows_the_network(resnet: Report) -> None:
     assert said(network("bert_tiny", "h100"), "dominates").split(" operator")[0].endswith("matmul")
 
 
+def test_a_layer_that_repeats_is_weighed_as_a_whole() -> None:
+    report = network("bert_base", "h100")
+    alike = [s for s in report.subgraphs if s.name.endswith("/ffn/down/MatMul + bias + add")]
+    share = sum(s.edp_fraction for s in alike)
+    assert len(alike) == 12
+    assert f"12 of 109 subgraphs, all like encoder/0/ffn/down/MatMul + bias + add, take {100 * share:.1f} %." in said(
+        report, "dominates"
+    )
+
+
 def test_what_dominates_follows_the_metric() -> None:
     # By hand: g0 takes 18.1 nJ and 3.2 us, g1 6.5 nJ and 4 us.
     def report(metric: Metric) -> Report:

@@ -53,15 +53,17 @@ def _dominates(report: Report, target: Target) -> Finding | None:
         by_type[op.operator_type] += _share(report, op.energy_j / totals.energy_j, op.latency_s / totals.latency_s)  # type: ignore[assignment]
     kind, of_kind = by_type.most_common(1)[0]
     count = sum(op.operator_type == kind for op in report.operators)
-    top = _top(report)
-    share = math.fsum(_share(report, s.energy_fraction, s.latency_fraction) for s in top)
-    name = top[0].name if len(top[0].name) <= _NAME else f"{top[0].name[: _NAME - 3]}..."
-    sentence = (
-        f"{_many(count, f'{kind} operator')} {_verb(count, 'take')} {_percent(of_kind)} of the {metric}; the top {len(top)} of "
-        f"{_many(len(report.subgraphs), 'subgraph')} {_verb(len(top), 'take')} {_percent(share)}, first {name}."
-    )
-    figures: dict[str, float | str] = {"operator_type": kind, "type_fraction": of_kind, "top": len(top), "top_fraction": share}
-    return Finding("dominates", sentence, figures | {"first": top[0].id})
+    top, alike = _top(report), _alike(report)
+    share, repeated = (math.fsum(_share(report, s.energy_fraction, s.latency_fraction) for s in part) for part in (top, alike))
+    figures: dict[str, float | str] = {"operator_type": kind, "type_fraction": of_kind, "first": top[0].id}
+    figures |= {"top": len(top), "top_fraction": share, "alike": len(alike), "alike_fraction": repeated}
+    sentence = f"{_many(count, f'{kind} operator')} {_verb(count, 'take')} {_percent(of_kind)} of the {metric}; "
+    total = _many(len(report.subgraphs), "subgraph")
+    if len(alike) > len(top) and repeated > share:
+        sentence += f"{len(alike)} of {total}, all like {_short(alike[0])}, take {_percent(repeated)}."
+    else:
+        sentence += f"the top {len(top)} of {total} {_verb(len(top), 'take')} {_percent(share)}, first {_short(top[0])}."
+    return Finding("dominates", sentence, figures)
 
 
 def _faster(report: Report, target: Target) -> Finding | None:
@@ -281,6 +283,20 @@ def _share(report: Report, energy: float, latency: float) -> float:
 def _top(report: Report) -> list[SubgraphReport]:
     """The subgraphs with the largest shares of the report's metric."""
     return sorted(report.subgraphs, key=lambda s: -_share(report, s.energy_fraction, s.latency_fraction))[:_TOP]
+
+
+def _alike(report: Report) -> list[SubgraphReport]:
+    """The subgraphs of the same operators and nearly the same cost that take the largest share together: a repeated layer's."""
+    types = {op.operator_id: op.operator_type for op in report.operators}
+    found: dict[tuple[str, ...], list[SubgraphReport]] = {}
+    for s in report.subgraphs:
+        cost = (f"{s.energy_j:.2e}", f"{s.latency_s:.2e}")
+        found.setdefault((s.fusion_pattern, *cost, *(types[name] for name in s.operators)), []).append(s)
+    return max(found.values(), key=lambda part: math.fsum(_share(report, s.energy_fraction, s.latency_fraction) for s in part))
+
+
+def _short(subgraph: SubgraphReport) -> str:
+    return subgraph.name if len(subgraph.name) <= _NAME else f"{subgraph.name[: _NAME - 3]}..."
 
 
 def _percent(fraction: float, decimals: int = 1) -> str:
