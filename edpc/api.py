@@ -99,13 +99,17 @@ def compile(
     return build_report(graph, machine, attribution=attribution, metric=metric)
 
 
-def compare(reports: Iterable[Report]) -> Comparison:
+def compare(reports: Iterable[Report], explain: tuple[str, str] | None = None) -> Comparison:
     """The reports side by side; the first is the baseline of the ratios.
 
+    Args:
+        reports: at least one.
+        explain: names of two of their targets, whose EDP ratio is divided into causes; None for the lowest EDP and the next.
+
     Raises:
-        UsageError: there are none.
+        UsageError: there are no reports, or the two cannot be explained.
     """
-    return build_comparison(tuple(reports))
+    return build_comparison(tuple(reports), explain)
 
 
 def load(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from edpc.ir import Cost
+from edpc.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,15 @@ def modified(whole: float, base: Sequence[float], factors: Sequence[float]) -> l
     """The whole divided in proportion to base times factor, as the base where all products vanish."""
     products = [share * factor for share, factor in zip(base, factors, strict=True)]
     return proportional(whole, products if any(products) else base)
+
+
+def declared_modifiers(target: Target) -> dict[str, tuple[float, float]]:
+    """Kind of operator to declared (fused, separate) modifier; the first that names a kind wins, others have 1 and 1."""
+    found: dict[str, tuple[float, float]] = {}
+    for modifier in target.modifiers:
+        for kind in sorted(modifier.kinds):
+            found.setdefault(kind, (modifier.fused, modifier.separate))
+    return found
 
 
 def fusion_benefit(cost: Cost, alone: Cost, fused: Totals, separate: Totals) -> float:

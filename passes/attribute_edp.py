@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from math import fsum
 from typing import ClassVar
 
-from edpc.attribution import Totals, fusion_benefit, modified, proportional
+from edpc.attribution import Totals, declared_modifiers, fusion_benefit, modified, proportional
 from edpc.errors import VerifyError
 from edpc.ir import Cost, Graph, Group, Share, Work
 from edpc.operators import VIEW
 from edpc.pipeline.base import Fact, Pass, PassContext
-from edpc.target import Target
 
 
 @dataclass(frozen=True)
@@ -37,22 +36,13 @@ class AttributeEdp(Pass):
         fused = Totals(fsum(c.energy_j for c in costs), fsum(c.latency_s for c in costs))
         alone = [k.cost for k in (graph.op(name).separate for name in graph.compute_order()) if k is not None]
         separate = Totals(fsum(c.energy_j for c in alone), fsum(c.latency_s for c in alone))
-        declared = _declared(target)
+        declared = declared_modifiers(target)
         changed = False
         for group, cost in zip(graph.groups, costs, strict=True):
             for name, share in zip(group.members, _shares(graph, group, cost, fused, separate, declared), strict=True):
                 changed = changed or graph.op(name).share != share
                 graph.annotate(name, share=share)
         return changed
-
-
-def _declared(target: Target) -> dict[str, tuple[float, float]]:
-    """Kind to declared (fused, separate) modifier; the first that names a kind wins."""
-    found: dict[str, tuple[float, float]] = {}
-    for modifier in target.modifiers:
-        for kind in sorted(modifier.kinds):
-            found.setdefault(kind, (modifier.fused, modifier.separate))
-    return found
 
 
 def _shares(

@@ -20,6 +20,7 @@ from edpc.version import __version__
 _COMMANDS = {
     "compile": ("edpc.cli.compile", "compile_command", "say where a model's energy-delay product goes (the default command)"),
     "serve": ("edpc.cli.serve", "serve_command", "say what a language model costs where it is served"),
+    "explain": ("edpc.cli.explain", "explain_command", "what fusion saved and was refused, modifiers tested, elasticities"),
     "targets": ("edpc.cli.targets", "targets_command", "list targets; every constant of one, with unit, basis and source"),
     "blocks": ("edpc.cli.blocks", "blocks_command", "list building blocks; the parameters of one"),
     "calibrate": ("edpc.cli.calibrate", "calibrate_command", "measure this machine and write the target cpu-host"),

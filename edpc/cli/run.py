@@ -29,7 +29,7 @@ from edpc.target import Target
 T = TypeVar("T")
 
 ALL_TARGETS = ("h100", "kpu", "tpu", "cpu")
-_COMMANDS = ("serve", "sweep", "diff", "targets", "blocks", "passes", "calibrate", "validate")
+_COMMANDS = ("serve", "explain", "sweep", "diff", "targets", "blocks", "passes", "calibrate", "validate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,6 @@ class Request:
 
     model: str
     target: str
-    emit: str
-    output: str | None
     precision: str | None
     batch: int | None
     seq: int | None
@@ -49,19 +47,22 @@ class Request:
     shape: Sequence[str]
     trip_count: Sequence[str]
     settings: Sequence[str]
-    fusion: str
-    attribution: Attribution
-    metric: Metric
-    top: int
-    depth: int | None
-    strict: bool
-    pass_pipeline: str | None
-    pass_file: Sequence[str]
-    print_ir_before: Sequence[str]
-    print_ir_after: Sequence[str]
-    dump_ir: str | None
-    timing: bool
-    no_verify: bool
+    emit: str = "report"
+    output: str | None = None
+    fusion: str = "on"
+    attribution: Attribution = "events"
+    metric: Metric = "edp"
+    top: int = 0
+    depth: int | None = None
+    explain: str | None = None
+    strict: bool = False
+    pass_pipeline: str | None = None
+    pass_file: Sequence[str] = ()
+    print_ir_before: Sequence[str] = ()
+    print_ir_after: Sequence[str] = ()
+    dump_ir: str | None = None
+    timing: bool = False
+    no_verify: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,30 @@ def run(request: Request) -> None:
     """
     kinds = [emit_kind(name) for name in _names(request.emit, "--emit")]
     machines = _machines(request)
+    options = EmitOptions(request.top or None, request.depth, _pair_to_explain(request, machines))
     passes = load_all_passes(request.pass_file)
     needs_report = not all(kind.from_graph for kind in kinds)
     plan = places(request.output, kinds, request.model, [machine.target.name for machine in machines])
     _refuse_stdout(plan)
     _refuse_rewriting(kinds, request.model)
+    graphs, reports, unknown = _compiled(request, machines, passes, needs_report)
+    for place in plan:
+        with _replayable(f"writing {place.kind.name}", graphs[place.which[0]], machines[place.which[0]], request):
+            _write(place, graphs, reports, options)
+    if request.strict and unknown:
+        listed = ", ".join(f"{count} x {name}" for name, count in unknown.items())
+        raise GateError(f"--strict: {request.model} has operators that edpc does not know: {listed}")
+
+
+def reports_of(request: Request) -> list[Report]:
+    """The reports of the model on every target; raises as `run` does."""
+    return _compiled(request, _machines(request), load_all_passes(request.pass_file), needs_report=True)[1]
+
+
+def _compiled(
+    request: Request, machines: Sequence[_Machine], passes: Mapping[str, type[Pass]], needs_report: bool
+) -> tuple[list[Graph], list[Report], Counter[str]]:
+    """The graph annotated for every target, the reports where they are needed, and which operators edpc does not know."""
     watched = bool(request.print_ir_before or request.print_ir_after or request.timing)
     graphs: list[Graph] = []
     reports: list[Report] = []
@@ -107,12 +127,7 @@ def run(request: Request) -> None:
                 with _replayable("building the report", annotated, machine, request):
                     report = build_report(annotated, machine.target, attribution=request.attribution, metric=request.metric)
                 reports.append(report)
-    for place in plan:
-        with _replayable(f"writing {place.kind.name}", graphs[place.which[0]], machines[place.which[0]], request):
-            _write(place, graphs, reports, EmitOptions(request.top or None, request.depth))
-    if request.strict and unknown:
-        listed = ", ".join(f"{count} x {name}" for name, count in unknown.items())
-        raise GateError(f"--strict: {request.model} has operators that edpc does not know: {listed}")
+    return graphs, reports, unknown
 
 
 def _refuse_stdout(plan: Sequence[Place]) -> None:
@@ -158,6 +173,20 @@ def _machines(request: Request) -> list[_Machine]:
         mine = tuple(text.removeprefix(f"{name}:") for text in request.settings if _scope(text) in ("", name))
         made.append(_Machine(name, mine, find_target(name, mine)))
     return made
+
+
+def _pair_to_explain(request: Request, machines: Sequence[_Machine]) -> tuple[str, str] | None:
+    """The names of the two targets of `--explain`, which must be among those compiled for."""
+    if request.explain is None:
+        return None
+    names = _names(request.explain, "--explain")
+    if len(names) != 2:
+        raise UsageError(f"--explain {request.explain}: name two different targets, as in --explain h100,kpu")
+    by_asked = {machine.asked: machine.target.name for machine in machines}
+    for name in names:
+        if name not in by_asked:
+            raise UsageError(f"--explain {request.explain}: {name!r} is not among the targets {', '.join(by_asked)}")
+    return by_asked[names[0]], by_asked[names[1]]
 
 
 def _scope(setting: str) -> str:

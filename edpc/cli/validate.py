@@ -84,7 +84,7 @@ def validate_command(
         return
     from edpc.emit import write
 
-    write(Path(str(output)), data)
+    write(Path(str(output)), [data])
 
 
 def _backend(machine: Target, threads: list[int]) -> Callable[..., list[ModelResult]]:

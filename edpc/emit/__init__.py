@@ -26,10 +26,12 @@ class EmitOptions:
     Attributes:
         top: how many subgraphs the tables show; None for all.
         depth: how many levels of modules the report shows; None for no such table.
+        explain: names of the two targets whose difference a comparison explains; None for the lowest EDP and the next.
     """
 
     top: int | None = 10
     depth: int | None = None
+    explain: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from edpc.emit.charts import metric_title
 from edpc.emit.document import printable, shorten
 from edpc.emit.ranking import counts, rank
 from edpc.emit.text import number, percent
-from edpc.report import Report
+from edpc.report import Comparison, Report
 from edpc.units import format_quantity
 
 _NAME = 60
@@ -116,6 +116,6 @@ def _sure(report: Report) -> Answer:
     )
 
 
-def findings(stated: object) -> list[str]:
-    """The sentences that a report or a comparison itself states, where it has any."""
-    return [printable(str(getattr(each, "sentence", each))) for each in getattr(stated, "findings", ())]
+def findings(stated: Report | Comparison) -> list[str]:
+    """The sentences that a report or a comparison itself states."""
+    return [printable(each.sentence) for each in stated.findings]

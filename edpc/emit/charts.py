@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from edpc.emit.document import printable, shorten
-from edpc.emit.ranking import LEVELS, TITLES, counts, rank
+from edpc.emit.ranking import LEVELS, counts, rank
 from edpc.report import Report
+from edpc.report.records import TITLES
 from edpc.units import format_quantity
 
 Spec = dict[str, Any]

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from textwrap import wrap
 
 _GAP = "  "
+_PROSE = 130  # characters of a line of prose
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,11 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """A title and lines of prose; no title is an empty one."""
+    """A title and lines of prose; no title is an empty one. A list has one sentence a line, to be wrapped where it is shown."""
 
     title: str
     lines: tuple[str, ...]
+    is_list: bool = False
 
 
 Block = Heading | Lines | Table
@@ -66,6 +69,11 @@ def shorten(text: str, width: int) -> str:
         return text
     head = (width - 3) // 2
     return f"{text[:head]}...{text[len(text) - (width - 3 - head) :]}"
+
+
+def sentences(title: str, texts: Iterable[str]) -> Lines:
+    """The sentences as a list, made printable."""
+    return Lines(title, tuple(f"- {printable(text)}" for text in texts), is_list=True)
 
 
 def to_text(blocks: Iterable[Block]) -> str:
@@ -90,6 +98,12 @@ def _plain(block: Block) -> Iterator[str]:
     yield ""
     if block.title:
         yield block.title
+    if isinstance(block, Lines) and block.is_list:
+        for line in block.lines:
+            kept = line.replace(" %", "\u00a0%")  # a figure and its sign stay together
+            for part in wrap(kept, _PROSE, initial_indent=_GAP, subsequent_indent=_GAP * 2):
+                yield part.replace("\u00a0%", " %")
+        return
     if isinstance(block, Lines):
         yield from (f"{_GAP if block.title else ''}{line}" for line in block.lines)
         return

@@ -65,9 +65,9 @@ def emit(reports: Sequence[Report], options: EmitOptions) -> bytes:
     page = template.render(
         title=", ".join(names),
         reports=[_shown(report, label) for report, label in zip(reports, series_labels(reports), strict=True)],
-        comparison=(compared := build_comparison(reports)),
+        comparison=(compared := build_comparison(reports, options.explain)),
         why=_why(compared),
-        below=getattr(compared, "edp_below", None),
+        below=compared.edp_below,
         told=list(map(_together, findings(compared))),
         what="machine" if len({report.target.name for report in reports}) == len(reports) else "report",
         version=reports[0].edpc_version,
@@ -127,7 +127,7 @@ def _shown(report: Report, label: str) -> dict[str, Any]:
 
 def _why(compared: Comparison) -> dict[str, Any] | None:
     """The ratio of two EDPs as a product of causes, largest first, where the comparison holds one."""
-    explained = getattr(compared, "explain", None)
+    explained = compared.explain
     if explained is None:
         return None
     parts = sorted(explained.parts, key=lambda part: -abs(part.log_ratio))

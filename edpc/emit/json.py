@@ -12,5 +12,5 @@ from edpc.report import Report, build_comparison
 
 def emit(reports: Sequence[Report], options: EmitOptions) -> bytes:
     """The report, or the comparison of several, as indented JSON with a newline at its end."""
-    data = reports[0].to_json() if len(reports) == 1 else build_comparison(reports).to_json()
+    data = reports[0].to_json() if len(reports) == 1 else build_comparison(reports, options.explain).to_json()
     return msgspec.json.format(data, indent=1) + b"\n"

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from edpc.report import Report, SubgraphReport
+from edpc.report.records import EXPONENTS
 
-# Exponents (a, b) of E^a * T^b; the share of a part is (a*E_i/E + b*T_i/T) / (a + b).
-EXPONENTS: dict[str, tuple[int, int]] = {"edp": (1, 1), "energy": (1, 0), "latency": (0, 1), "ed2p": (1, 2)}
-TITLES = {"edp": "EDP", "energy": "energy", "latency": "latency", "ed2p": "ED2P"}
 LEVELS = (50, 80, 90, 95, 99)
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from edpc.emit import EmitOptions
 from edpc.emit.comparison import comparison_blocks
-from edpc.emit.document import Block, Column, Heading, Lines, Table, printable, to_text
+from edpc.emit.document import Block, Column, Heading, Lines, Table, printable, sentences, to_text
 from edpc.emit.modules import module_blocks
-from edpc.emit.ranking import TITLES, Ranked, counts, rank
+from edpc.emit.ranking import Ranked, counts, rank
 from edpc.report import Execution, OperatorReport, Report, Serving, SubgraphReport
+from edpc.report.records import TITLES
 from edpc.units import format_quantity
 
 _OPERATORS_SHOWN = 12  # operators listed inside one subgraph before the rest is summed up
@@ -23,7 +24,7 @@ def emit(reports: Sequence[Report], options: EmitOptions) -> bytes:
 
 def document(reports: Sequence[Report], options: EmitOptions) -> list[Block]:
     """The reports as a document."""
-    blocks = list(comparison_blocks(reports, options.top)) if len(reports) > 1 else []
+    blocks = list(comparison_blocks(reports, options)) if len(reports) > 1 else []
     for report in reports:
         blocks += _report(report, options)
     return blocks
@@ -34,23 +35,30 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
-def number(count: int, what: str) -> str:
+def number(count: int, what: str, ending: str = "s") -> str:
     """So many of them, in the plural where they are not one."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    return f"{count} {what}{'' if count == 1 else ending}"
 
 
 def _report(report: Report, options: EmitOptions) -> Iterator[Block]:
     target, top = report.target, options.top
     yield Heading(printable(f"{report.model.name} on {target.name}"))
     yield Lines("", tuple(_summary(report)))
-    yield _totals(report)
+    yield from _totals(report)
     if report.serving is not None:
         yield Lines("Per token", tuple(_serving(report.serving)))
-    yield _components(report)
+    if report.findings:
+        yield sentences("Findings", (finding.sentence for finding in report.findings))
     if options.depth is not None:
         yield from module_blocks(report, options.depth)
     ranked = rank(report)
     yield _subgraphs(report, ranked, top)
+    yield _components(report)
+    if report.subgraphs:
+        alone = sum(s.standalone_edp_js for s in report.subgraphs) / report.edp_js if report.edp_js else 0.0
+        yield Lines(
+            "", (f"  standalone products E_i*T_i of the subgraphs sum to {percent(alone)} of E*T; the rest is cross terms",)
+        )
     by_id = {operator.operator_id: operator for operator in report.operators}
     yield _operators([r.subgraph for r in ranked[:top]], by_id)
     yield _operator_types(report)
@@ -86,23 +94,20 @@ def _shape(shape: tuple[int | None, ...] | None) -> str:
     return "*" if shape is None else ",".join("?" if d is None else str(d) for d in shape)
 
 
-def _totals(report: Report) -> Table:
+def _totals(report: Report) -> Iterator[Block]:
     totals = report.totals
-    rows = [
+    rows = tuple(
         (what, format_quantity(value, unit), f"{format_quantity(low, unit)} to {format_quantity(high, unit)}")
         for what, value, unit, (low, high) in (
             ("energy", totals.energy_j, "J", totals.interval.energy_j),
             ("latency", totals.latency_s, "s", totals.interval.latency_s),
             ("energy-delay product", totals.edp_js, "J*s", totals.interval.edp_js),
         )
-    ]
-    rows += [
-        ("average power", format_quantity(totals.average_power_w, "W"), ""),
-        ("DRAM traffic", format_quantity(totals.dram_bytes, "B"), ""),
-        ("DRAM tensor accesses", str(totals.dram_accesses), ""),
-        ("launches", str(totals.launches), ""),
-    ]
-    return Table("Totals", (Column("", number=False), Column("value"), Column("90 % interval", number=False)), tuple(rows))
+    )
+    yield Table("Totals", (Column("", number=False), Column("value"), Column("90 % interval", number=False)), rows)
+    traffic = f"{format_quantity(totals.dram_bytes, 'B')} of DRAM traffic, {totals.dram_accesses} DRAM tensor accesses"
+    power = format_quantity(totals.average_power_w, "W")
+    yield Lines("", (f"  {power} on average, {traffic}, {number(totals.launches, 'launch', 'es')}",))
 
 
 def _components(report: Report) -> Table:
@@ -174,9 +179,9 @@ def _operators(subgraphs: Iterable[SubgraphReport], by_id: dict[str, OperatorRep
         members = sorted((by_id[name] for name in subgraph.operators), key=lambda op: -op.edp_js)
         rows += [_operator_row(op) for op in members[:_OPERATORS_SHOWN]]
         if rest := members[_OPERATORS_SHOWN:]:
-            share = sum(op.edp_fraction_of_subgraph for op in rest)
+            shares = (sum(getattr(op, f"edp_fraction_of_{whole}") for op in rest) for whole in ("subgraph", "model"))
             total = format_quantity(sum(op.edp_js for op in rest), "J*s")
-            rows.append((subgraph.id, f"{len(rest)} more", "", "", "", "", "", total, percent(share), ""))
+            rows.append((subgraph.id, f"{len(rest)} more", "", "", "", "", "", total, *map(percent, shares), ""))
     columns = (
         Column("id", number=False),
         Column("operator", number=False),
@@ -187,6 +192,7 @@ def _operators(subgraphs: Iterable[SubgraphReport], by_id: dict[str, OperatorRep
         Column("arch. EDP", optional=True),
         Column("EDP"),
         Column("of subgraph"),
+        Column("of model"),
         Column("saved by fusion", optional=True),
     )
     title = "Operators inside these subgraphs (declared and modelled architectural modifier)"
@@ -204,6 +210,7 @@ def _operator_row(op: OperatorReport) -> tuple[str, ...]:
         format_quantity(op.architectural_edp, "J*s"),
         format_quantity(op.edp_js, "J*s"),
         percent(op.edp_fraction_of_subgraph),
+        percent(op.edp_fraction_of_model),
         "-" if op.fusion_benefit is None else format_quantity(op.fusion_benefit, "J*s"),
     )
 

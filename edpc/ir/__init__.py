@@ -3,7 +3,7 @@
 Only this folder touches raw networkx attributes. Nothing here knows a frontend, a pass or a target.
 """
 
-from edpc.ir.facts import Contraction, Cost, Estimate, Group, Kernel, ModelInfo, Refusal, Share, Work
+from edpc.ir.facts import Contraction, Cost, Elasticity, Estimate, Group, Kernel, ModelInfo, Refusal, Share, Work
 from edpc.ir.graph import Flow, Graph, Use
 from edpc.ir.operator import RETURN_KIND, SOURCE_KINDS, Attribute, Location, Operator, Value, attributes
 from edpc.ir.types import DTYPE_BITS, FLOAT_DTYPES, TensorType
@@ -16,6 +16,7 @@ __all__ = [
     "Attribute",
     "Contraction",
     "Cost",
+    "Elasticity",
     "Estimate",
     "Flow",
     "Graph",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +184,26 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Elasticity:
+    """By how many per cent the totals change when a constant of the machine grows by one, the compiler's choices kept.
+
+    Attributes:
+        constant: its name as `--set` takes it. basis: how it is known (`datasheet`, `measured`, `literature`, `assumed`).
+        energy, latency: d ln(total) / d ln(constant); that of the EDP is their sum.
+    """
+
+    constant: str
+    basis: str
+    energy: float
+    latency: float
+
+    @property
+    def edp(self) -> float:
+        """Elasticity of the energy-delay product."""
+        return self.energy + self.latency
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """How the costs of a graph were arrived at, and how sure they are.
 
@@ -194,6 +214,10 @@ class Estimate:
         energy_j, latency_s, edp_js: 90 % intervals [lo, hi] of the totals under the constants' ranges.
         assumed_fraction: share of the EDP's sensitivity that rests on constants marked as assumed.
         notes: what the report must say (precision mapped, clocks, settings).
+        elasticities: of the totals to every constant that is not zero, in the target's order; a count of parts of the machine
+            (rows, tiles) is left out where the cost model knows no fraction of a part.
+        draws: (energy_j, latency_s) of random machines within the constants' ranges, which the intervals come from.
+            Neither is written as text: both follow from the rest.
     """
 
     target: str
@@ -204,3 +228,5 @@ class Estimate:
     edp_js: tuple[float, float]
     assumed_fraction: float
     notes: tuple[str, ...] = ()
+    elasticities: tuple[Elasticity, ...] = field(default=(), compare=False, repr=False)
+    draws: tuple[tuple[float, float], ...] = field(default=(), compare=False, repr=False)

@@ -39,7 +39,7 @@ from edpc.ir.records import Record, codec_of, read_attribute, write_attribute
 from edpc.ir.types import TensorType
 
 _INFO = codec_of(ModelInfo)
-_ESTIMATE = codec_of(Estimate)
+_ESTIMATE = Record(Estimate, frozenset({"elasticities", "draws"}))
 # What has a notation of its own; every other field is written as a fact or a record field.
 _FACTS = Record(Operator, frozenset({"kind", "inputs", "outputs", "attributes", "location"})).codecs
 _GROUP = Record(Group, frozenset({"name", "rule", "members"}))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import cache
 
 import numpy as np
 
-from edpc.ir import Cost, Estimate, Graph, Kernel
+from edpc.ir import Cost, Estimate, Graph, Group, Kernel
 from edpc.machine.build import kernelise, singletons
 from edpc.machine.catalogue import model_of
 from edpc.machine.compose import kernel_sum
 from edpc.machine.table import CostColumns, Floats, KernelTable
 from edpc.machine.uncertainty import Uncertainty, uncertainty
-from edpc.machine.walk import walk
+from edpc.machine.walk import Walk, walk
 from edpc.target import Target
 
 _COMPONENTS = tuple(f.name for f in fields(Cost))
@@ -56,6 +57,23 @@ def annotate(graph: Graph, target: Target) -> None:
     graph.estimate = _estimate(target, precision, uncertainty(model, fused, target, plan))
 
 
+def price(columns: Walk, groups: Sequence[Group], target: Target) -> list[Kernel]:
+    """What each of these groups costs on a target.
+
+    Args:
+        columns: of a graph whose operators carry their work.
+        groups: a partition of its operators, in order of execution.
+        target: the machine.
+
+    Raises:
+        UsageError: the target's architecture is unknown or lacks a constant.
+    """
+    model, table = model_of(target), kernelise(columns, groups, target)
+    constants = target.constants()
+    found = model.evaluate(table, target, constants, model.plan(table, target))
+    return _kernels(table, found, constants["static_power"])
+
+
 def _estimate(target: Target, precision: str, sure: Uncertainty) -> Estimate:
     return Estimate(
         target=target.name,
@@ -65,6 +83,8 @@ def _estimate(target: Target, precision: str, sure: Uncertainty) -> Estimate:
         latency_s=sure.latency_s,
         edp_js=sure.edp_js,
         assumed_fraction=sure.assumed_fraction,
+        elasticities=sure.elasticities,
+        draws=sure.draws,
         notes=(*target.notes, *(f"{name} = {target.setting(name)}: {s.doc}" for name, s in target.settings.items())),
     )
 

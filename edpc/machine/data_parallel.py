@@ -99,6 +99,7 @@ class DataParallel(CostModel):
     """GPUs; see the module."""
 
     architecture: ClassVar[str] = "data-parallel"
+    overhead_is_power: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, tuple[str, str]]] = {
         "sm.count": ("1", "multiprocessors"),
         "launch.graph": ("s", "launch of a kernel replayed in a graph"),

@@ -26,6 +26,8 @@ class CostModel(ABC):
     architecture: ClassVar[str]
     # Constants the model reads from `Target.parameters`: name -> (unit, what it is). A target that lacks one is refused by name.
     parameters: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    # Whether overhead energy is power drawn as long as kernels run (of clocked units), rather than spent per launch.
+    overhead_is_power: ClassVar[bool] = False
 
     @abstractmethod
     def plan(self, table: KernelTable, target: Target) -> Any:

@@ -1,8 +1,9 @@
 """How sure a total is: 90 % intervals under the constants' ranges and the model's error, and how much rests on assumptions.
 
 Every constant that has a range is drawn from a triangle over it with its peak at the nominal value (over logarithms where the
-range is positive), independently of the others and always from the same seed. All draws are one evaluation under the plan of
-the nominal machine: the machine that was built is uncertain, not what its compiler chose.
+range is positive), independently of the others and always from the same seed: that of its name and source, so that a constant
+which two machines share is the same in both. All draws are one evaluation under the plan of the nominal machine: the machine
+that was built is uncertain, not what its compiler chose.
 
 A constant `FAMILY.error` is what measurements of a kernel family came to over their predictions: nominally 1, its range the 5 %
 and 95 % quantiles. It is drawn anew for every distinct kernel of a network, from exponential tails on either side that have
@@ -17,9 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
+from edpc.ir import Elasticity
 from edpc.machine.compose import kernel_sum
 from edpc.machine.model import Constants, CostModel
 from edpc.machine.table import Floats, Ints, KernelTable
@@ -28,7 +31,7 @@ from edpc.target import Basis, Quantity, Target
 DRAWS = 64
 ERROR = ".error"  # ends the names of model errors
 _SEED = 20_250_101
-_NUDGE = 0.01  # relative step of a sensitivity
+_NUDGE = 1e-4  # relative step of an elasticity: small against what bends, large against rounding
 # Variants evaluated at a time hold about this many operator figures per column: bounds the memory.
 _FIGURES = 1_000_000
 _MOST_OPERATORS = 10_000  # of a sample
@@ -39,12 +42,17 @@ _PER_OPERATOR = frozenset(f.name for f in fields(KernelTable)) - _PER_CONTRACTIO
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """90 % intervals [lo, hi] of the totals and the share of the EDP's sensitivity that rests on assumed constants."""
+    """90 % intervals [lo, hi] of the totals and the share of the EDP's sensitivity that rests on assumed constants.
+
+    Elasticities and draws are as in `Estimate`.
+    """
 
     energy_j: tuple[float, float]
     latency_s: tuple[float, float]
     edp_js: tuple[float, float]
     assumed_fraction: float
+    elasticities: tuple[Elasticity, ...] = ()
+    draws: tuple[tuple[float, float], ...] = ()
 
 
 def totals(model: CostModel, table: KernelTable, target: Target, constants: Constants, plan: Any) -> tuple[Floats, Floats]:
@@ -85,15 +93,43 @@ def uncertainty(model: CostModel, table: KernelTable, target: Target, plan: Any)
     for number, key in enumerate(nudged):
         variants[key][number] *= 1.0 + _NUDGE
     nudged_j, nudged_s = relative(_in_parts(totals, model, table, target, variants, plan))
-    slopes = np.abs(np.log(nudged_j * nudged_s))
-    assumed = np.array([known[key].basis is Basis.ASSUMED for key in nudged], bool)
-    weight = float(slopes.sum())
+    step = np.log1p(_NUDGE)
+    slopes = zip((np.log(nudged_j) / step).tolist(), (np.log(nudged_s) / step).tolist(), strict=True)
+    names = _names(target)
+    elasticities = tuple(
+        Elasticity(names[key], known[key].basis.value, *pair)
+        for key, pair in zip(nudged, slopes, strict=True)
+        if any(pair) or not _is_count(known[key])
+    )
+    weight = sum(abs(e.edp) for e in elasticities)
+    assumed = sum(abs(e.edp) for e in elasticities if e.basis == Basis.ASSUMED)
     return Uncertainty(
         energy_j=_interval(energies, energy),
         latency_s=_interval(latencies, latency),
         edp_js=_interval(energies * latencies, energy * latency),
-        assumed_fraction=float(slopes[assumed].sum()) / weight if weight > 0.0 else 0.0,
+        assumed_fraction=assumed / weight if weight > 0.0 else 0.0,
+        elasticities=elasticities,
+        draws=tuple(zip((energies * energy).tolist(), (latencies * latency).tolist(), strict=True)),
     )
+
+
+def share_constants(first: Target, second: Target) -> bool:
+    """Whether a constant that is uncertain is the same unknown on both machines: of the same name and source."""
+    one, other = (
+        {_identity(key, q) for key, q in _by_role(t).items() if q.range is not None and q.range[0] < q.range[1]}
+        for t in (first, second)
+    )
+    return not one.isdisjoint(other)
+
+
+def _is_count(quantity: Quantity) -> bool:
+    """Whether it counts parts of the machine. A model that asks only its plan about one knows no fraction of a part."""
+    return quantity.unit == "1" and quantity.range is None and float(quantity.value).is_integer()
+
+
+def _identity(key: str, quantity: Quantity) -> int:
+    """Tells uncertain constants apart, across machines too."""
+    return crc32(f"{key}\n{quantity.source}".encode())
 
 
 def kernel_draws(model: CostModel, table: KernelTable, target: Target, plan: Any) -> tuple[Floats, Floats]:
@@ -115,15 +151,16 @@ def _drawn(model: CostModel, table: KernelTable, target: Target, plan: Any) -> d
     ranged = {key: q for key, q in known.items() if q.range is not None and q.range[0] < q.range[1]}
     draws = DRAWS if ranged else 1
     variants = {key: np.full((draws, 1), quantity.value, float) for key, quantity in known.items()}
-    rng = np.random.default_rng(_SEED)
     for key, quantity in ranged.items():
         if not key.endswith(ERROR):
+            rng = np.random.default_rng([_SEED, _identity(key, quantity)])
             variants[key] = _triangle(_strata(rng, draws, 1), quantity)
     errors = [key for key in ranged if key.endswith(ERROR)]
     if errors:
         nominal = {key: np.array([[q.value]], float) for key, q in known.items()}
         alike = np.stack(_by_kernel(model, table, target, nominal, plan))[:, 0, :]
         _, kernel = np.unique(alike, axis=1, return_inverse=True)
+        rng = np.random.default_rng([_SEED, *(_identity(key, ranged[key]) for key in errors)])
         strata = _strata(rng, draws, int(kernel.max(initial=-1)) + 1)
         for key in errors:
             variants[key] = _tails(strata, ranged[key])[:, kernel.reshape(-1)]
@@ -163,11 +200,17 @@ def some_kernels(table: KernelTable, chosen: Ints) -> KernelTable:
 
 def _by_role(target: Target) -> dict[str, Quantity]:
     """Every constant with its basis and range, by the names of `Target.constants`."""
+    quantities = target.quantities()
+    return {key: quantities[name] for key, name in _names(target).items()}
+
+
+def _names(target: Target) -> dict[str, str]:
+    """The names of `Target.constants`, each with the one that `--set` takes."""
     roles = {memory.name: memory.role for memory in target.memories}
     found = {}
-    for key, quantity in target.quantities().items():
-        head, _, rest = key.partition(".")
-        found[f"{roles[head]}.{rest}" if head in roles else key] = quantity
+    for name in target.quantities():
+        head, _, rest = name.partition(".")
+        found[f"{roles[head]}.{rest}" if head in roles else name] = name
     return found
 
 

@@ -4,13 +4,16 @@ Built from an annotated graph, read by emitters and by users. Nothing here print
 passes; a figure that the JSON shows is computed here once.
 """
 
-from edpc.report.build import build_report
+from edpc.report.build import build_report, elasticities_of
 from edpc.report.compare import Comparison, ComparisonRow, build_comparison
+from edpc.report.explain import CAUSES, CausePart, Explanation
 from edpc.report.records import (
     ByCause,
     Coverage,
+    ElasticityReport,
     EnergyByComponent,
     Execution,
+    Finding,
     Fusion,
     Interval,
     LatencyByComponent,
@@ -27,12 +30,17 @@ from edpc.report.records import (
 )
 
 __all__ = [
+    "CAUSES",
     "ByCause",
+    "CausePart",
     "Comparison",
     "ComparisonRow",
     "Coverage",
+    "ElasticityReport",
     "EnergyByComponent",
     "Execution",
+    "Explanation",
+    "Finding",
     "Fusion",
     "Interval",
     "LatencyByComponent",
@@ -48,4 +56,5 @@ __all__ = [
     "UnknownOperator",
     "build_comparison",
     "build_report",
+    "elasticities_of",
 ]

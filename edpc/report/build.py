@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from pathlib import Path
+
+import msgspec
 
 from edpc.errors import UsageError, VerifyError
 from edpc.ir import Cost, Estimate, Graph, Group, Kernel, Operator, Share, Work
 from edpc.ir.collector import collector_paused
 from edpc.operators import KINDS, VIEW, Family, of_family
+from edpc.report.findings import findings_of
+from edpc.report.fusion import Saving, execution, total_cost
 from edpc.report.records import (
     Attribution,
-    ByCause,
     Coverage,
+    ElasticityReport,
     EnergyByComponent,
     Execution,
-    Fusion,
     Interval,
     LatencyByComponent,
     Metric,
@@ -28,7 +31,6 @@ from edpc.report.records import (
     OperatorReport,
     Phase,
     Report,
-    Saved,
     Serving,
     SubgraphReport,
     TargetReport,
@@ -38,6 +40,7 @@ from edpc.report.records import (
 from edpc.target import Target
 from edpc.version import __version__
 
+_ELASTICITIES = 12  # constants in the report; the rest hardly matters, and `edpc explain` lists it
 _PARTS = 4  # operators named in a subgraph's name before it is cut short
 _COST_FIELDS = tuple(field.name for field in fields(Cost))
 _UNKNOWN = of_family(Family.UNKNOWN)
@@ -83,19 +86,14 @@ def _built(graph: Graph, target: Target, attribution: Attribution, metric: Metri
     for name in graph.compute_order():
         if name not in covered:
             raise VerifyError(f"operator %{name} of @{graph.name} stands in no group, so its cost would be lost")
-    total = _sum(row.cost for row in ordered)
+    total = total_cost(row.cost for row in ordered)
+    apart = total_cost(row.separate.cost for row in ordered)
     kernels = [_kernel(group) for group in graph.groups]
+    saving = Saving(execution(total, kernels), execution(apart, (row.separate for row in ordered)))
     subgraphs = tuple(
-        _subgraph(group, kernel, rows[group.name], total) for group, kernel in zip(graph.groups, kernels, strict=True)
+        _subgraph(group, kernel, rows[group.name], total, saving) for group, kernel in zip(graph.groups, kernels, strict=True)
     )
-    energy, latency = math.fsum(s.energy_j for s in subgraphs), math.fsum(s.latency_s for s in subgraphs)
-    fused = Execution(
-        energy_j=energy,
-        latency_s=latency,
-        edp_js=energy * latency,
-        dram_accesses=sum(kernel.dram_accesses for kernel in kernels),
-        launches=sum(kernel.launches for kernel in kernels),
-    )
+    fused = saving.fused
     report = Report(
         schema="edpc/report-v1",
         edpc_version=__version__,
@@ -111,11 +109,24 @@ def _built(graph: Graph, target: Target, attribution: Attribution, metric: Metri
             for members, subgraph in zip(rows.values(), subgraphs, strict=True)
             for operator in _operators(members, subgraph, attribution, fused.edp_js)
         ),
-        fusion=_fusion(fused, total, ordered),
+        fusion=saving.of_model(total, apart),
         coverage=_coverage(graph, target, estimate, ordered),
+        findings=(),
+        elasticities=elasticities_of(estimate, target)[:_ELASTICITIES],
     )
+    report = msgspec.structs.replace(report, findings=findings_of(report, target))
     report.__dict__.update(graph=graph, machine=target)
     return report
+
+
+def elasticities_of(estimate: Estimate, target: Target) -> tuple[ElasticityReport, ...]:
+    """The elasticities of an estimate to the constants of its target that it depends on, the EDP's largest first."""
+    known = target.quantities()
+    found = [e for e in estimate.elasticities if e.energy or e.latency]
+    return tuple(
+        ElasticityReport(e.constant, known[e.constant].value, known[e.constant].unit, e.basis, e.energy, e.latency, e.edp)
+        for e in sorted(found, key=lambda e: -abs(e.edp))
+    )
 
 
 def _row(graph: Graph, name: str) -> _Row:
@@ -132,12 +143,6 @@ def _kernel(group: Group) -> Kernel:
     if group.kernel is None:
         raise UsageError(f"the pipeline leaves group {group.name} without a cost; a report needs annotate-cost")
     return group.kernel
-
-
-def _sum(costs: Iterable[Cost]) -> Cost:
-    """The exact sum, component by component."""
-    columns = zip(*map(_components, costs), strict=True)
-    return Cost(*map(math.fsum, columns))
 
 
 def _over(part: float, whole: float) -> float:
@@ -171,8 +176,8 @@ def _subgraph_name(rows: Sequence[_Row]) -> str:
     return " + ".join(parts)
 
 
-def _subgraph(group: Group, kernel: Kernel, rows: Sequence[_Row], total: Cost) -> SubgraphReport:
-    cost = _sum(row.cost for row in rows)
+def _subgraph(group: Group, kernel: Kernel, rows: Sequence[_Row], total: Cost, saving: Saving) -> SubgraphReport:
+    cost = total_cost(row.cost for row in rows)
     energy, latency = cost.energy_j, cost.latency_s
     edp = (energy * total.latency_s + latency * total.energy_j) / 2
     # The share splits like the energy; a part that takes time but no energy splits like its time.
@@ -202,13 +207,20 @@ def _subgraph(group: Group, kernel: Kernel, rows: Sequence[_Row], total: Cost) -
         bottleneck=kernel.bound,
         arithmetic_intensity=flops / cost.dram_bytes if cost.dram_bytes else None,
         utilization=kernel.utilization,
+        saved=saving.of_part(cost, kernel, [row.separate for row in rows]),
+        notes=tuple(map(_clean, kernel.notes)),
     )
+
+
+def _is_fused(rows: Sequence[_Row]) -> bool:
+    """Whether more than one operator that is no view runs in the kernel."""
+    return len(rows) > 1 and sum(not _is_view(row.op) for row in rows) > 1
 
 
 def _operators(
     rows: Sequence[_Row], subgraph: SubgraphReport, attribution: Attribution, edp_js: float
 ) -> Iterator[OperatorReport]:
-    is_fused = sum(not _is_view(row.op) for row in rows) > 1
+    is_fused = _is_fused(rows)
     for row in rows:
         yield _operator(row, subgraph, is_fused, attribution, edp_js)
 
@@ -315,37 +327,6 @@ def _serving(graph: Graph, fused: Execution) -> Serving | None:
 def _around(interval: tuple[float, float], value: float) -> tuple[float, float]:
     """The interval, which holds the value also where the two were summed in another order."""
     return min(interval[0], value), max(interval[1], value)
-
-
-def _fusion(fused: Execution, total: Cost, rows: Sequence[_Row]) -> Fusion:
-    """Fused against separate, and the EDP saved by cause."""
-    apart = _sum(row.separate.cost for row in rows)
-    separate = Execution(
-        energy_j=apart.energy_j,
-        latency_s=apart.latency_s,
-        edp_js=apart.energy_j * apart.latency_s,
-        dram_accesses=sum(row.separate.dram_accesses for row in rows),
-        launches=sum(row.separate.launches for row in rows),
-    )
-    # E_s T_s - E_f T_f = (E_s - E_f) Tm + (T_s - T_f) Em, with Tm and Em the means.
-    mean_s = (separate.latency_s + fused.latency_s) / 2
-    mean_j = (separate.energy_j + fused.energy_j) / 2
-    saved = separate.edp_js - fused.edp_js
-    dram = (apart.dram_j - total.dram_j) * mean_s
-    static = (apart.static_j - total.static_j) * mean_s
-    launch = (apart.overhead_s - total.overhead_s) * mean_j + (apart.overhead_j - total.overhead_j) * mean_s
-    return Fusion(
-        fused=fused,
-        separate=separate,
-        saved=Saved(
-            energy_j=separate.energy_j - fused.energy_j,
-            latency_s=separate.latency_s - fused.latency_s,
-            edp_js=saved,
-            dram_accesses=separate.dram_accesses - fused.dram_accesses,
-            launches=separate.launches - fused.launches,
-            by_cause=ByCause(dram, static, launch, math.fsum((saved, -dram, -static, -launch))),
-        ),
-    )
 
 
 def _coverage(graph: Graph, target: Target, estimate: Estimate, rows: Sequence[_Row]) -> Coverage:

@@ -15,6 +15,10 @@ Metric = Literal["edp", "energy", "latency", "ed2p"]
 Phase = Literal["prefill", "decode"]
 Range = tuple[float, float]
 
+# Exponents (a, b) of E^a * T^b; the share of a part is (a*E_i/E + b*T_i/T) / (a + b).
+EXPONENTS: dict[Metric, tuple[int, int]] = {"edp": (1, 1), "energy": (1, 0), "latency": (0, 1), "ed2p": (1, 2)}
+TITLES: dict[Metric, str] = {"edp": "EDP", "energy": "energy", "latency": "latency", "ed2p": "ED2P"}
+
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all records: immutable, and a field that the schema does not know is refused when reading."""
@@ -105,11 +109,57 @@ class Serving(Record, frozen=True):
     latency_s_per_token: float
 
 
+class Execution(Record, frozen=True):
+    """What running the network one way costs; dram_accesses counts activation tensors, reads plus writes."""
+
+    energy_j: float
+    latency_s: float
+    edp_js: float
+    dram_accesses: int
+    launches: int
+    dram_bytes: float
+
+
+class ByCause(Record, frozen=True):
+    """EDP saved by fusion, by cause; sums to `saved.edp_js`.
+
+    With d for separate minus fused and Tm, Em the means of both latencies and energies, saved EDP is dE*Tm + dT*Em. DRAM
+    energy and static energy are their parts of dE*Tm, launch overhead its parts of both, and the rest is other.
+    """
+
+    dram_energy: float
+    static_energy: float
+    launch_overhead: float
+    other: float
+
+
+class Saved(Record, frozen=True):
+    """Separate minus fused, of the model or of one subgraph; what subgraphs save sums to what the model saves."""
+
+    energy_j: float
+    latency_s: float
+    edp_js: float
+    dram_accesses: int
+    launches: int
+    dram_bytes: float
+    by_cause: ByCause
+
+
+class Fusion(Record, frozen=True):
+    """The same network on the same target, fused as its rules say and with every operator a kernel of its own."""
+
+    fused: Execution
+    separate: Execution
+    saved: Saved
+
+
 class SubgraphReport(Record, frozen=True):
     """One fused unit of execution.
 
     edp_js is its share of E*T, (E_i/E + T_i/T)/2 * E*T; the four component EDPs sum to it. standalone_edp_js is E_i*T_i and
-    does not sum to the model. arithmetic_intensity is FLOPs per DRAM byte, null where no DRAM is touched.
+    does not sum to the model. arithmetic_intensity is FLOPs per DRAM byte, null where no DRAM is touched. saved is what its
+    operators would cost more as kernels of their own, were nothing fused. notes are what the machine says of the kernel: the
+    tile it chose, a power limit that holds it back, padding.
     """
 
     id: str
@@ -131,6 +181,8 @@ class SubgraphReport(Record, frozen=True):
     bottleneck: str
     arithmetic_intensity: float | None
     utilization: float
+    saved: Saved
+    notes: tuple[str, ...]
 
 
 class OperatorReport(Record, frozen=True):
@@ -164,48 +216,6 @@ class OperatorReport(Record, frozen=True):
     fusion_benefit: float | None
 
 
-class Execution(Record, frozen=True):
-    """What running the network one way costs; dram_accesses counts activation tensors, reads plus writes."""
-
-    energy_j: float
-    latency_s: float
-    edp_js: float
-    dram_accesses: int
-    launches: int
-
-
-class ByCause(Record, frozen=True):
-    """EDP saved by fusion, by cause; sums to `saved.edp_js`.
-
-    With d for separate minus fused and Tm, Em the means of both latencies and energies, saved EDP is dE*Tm + dT*Em. DRAM
-    energy and static energy are their parts of dE*Tm, launch overhead its parts of both, and the rest is other.
-    """
-
-    dram_energy: float
-    static_energy: float
-    launch_overhead: float
-    other: float
-
-
-class Saved(Record, frozen=True):
-    """Separate minus fused."""
-
-    energy_j: float
-    latency_s: float
-    edp_js: float
-    dram_accesses: int
-    launches: int
-    by_cause: ByCause
-
-
-class Fusion(Record, frozen=True):
-    """The same network on the same target, fused as its rules say and with every operator a kernel of its own."""
-
-    fused: Execution
-    separate: Execution
-    saved: Saved
-
-
 class UnknownOperator(Record, frozen=True):
     """An operator type that edpc costs as data movement because it does not know it."""
 
@@ -223,11 +233,34 @@ class Coverage(Record, frozen=True):
     notes: tuple[str, ...]
 
 
+class ElasticityReport(Record, frozen=True):
+    """By how many per cent energy, latency and EDP change when a constant of the machine grows by one per cent.
+
+    The compiler's choices are kept. `constant` is as `--set` takes it, its value in `unit`; `basis` says how it is known.
+    """
+
+    constant: str
+    value: float
+    unit: str
+    basis: str
+    energy: float
+    latency: float
+    edp: float
+
+
+class Finding(Record, frozen=True):
+    """What a person should know first: a sentence, and the figures it was made from."""
+
+    name: str
+    sentence: str
+    figures: dict[str, float | str]
+
+
 class Report(Record, frozen=True, kw_only=True, dict=True):
     """Where a network's energy, latency and EDP go on a target.
 
     `attribution` says which method operators' edp_js follows, `metric` what the readers' tables rank by; `serving` is null for
-    networks that generate no text.
+    networks that generate no text. `elasticities` holds the constants that the EDP depends on most.
     """
 
     schema: Literal["edpc/report-v1"]
@@ -242,6 +275,8 @@ class Report(Record, frozen=True, kw_only=True, dict=True):
     operators: tuple[OperatorReport, ...]
     fusion: Fusion
     coverage: Coverage
+    findings: tuple[Finding, ...]
+    elasticities: tuple[ElasticityReport, ...]
 
     @property
     def energy_j(self) -> float:
