@@ -1,6 +1,6 @@
 """Models of one operator on a TPU v4 take exactly what the fitted laws say of that kernel, from the ONNX file to the report.
 
-The laws (us; JAX, fp16 operands on chip; MODELLING section 3): with n an element count and P(n) padded to tiles of 8 x 128,
+The laws (us; fitted to JAX kernels with fp16 operands on chip), with n an element count and P(n) padded to tiles of 8 x 128,
     product       1.02 + 5.38e-6 MN + 3.28e-6 K max(M, N) + 9.44e-6 K min(M, N) + 8.79e-9 MNK
     elementwise   0.90 + 17.8e-6 P(n) with two inputs, 0.90 + 12.8e-6 P(n) with one
     layer norm    7.60 + 13.5e-6 n + 1.59e-3 rows
