@@ -84,12 +84,33 @@ def test_the_cache_goes_in_and_out_and_only_new_tokens_are_written(config: Any) 
 
 
 def test_prefill_leaves_the_cache_and_the_logits_of_the_last_token(config: Any) -> None:
-    graph = api.load(config(TINY["llama"]), batch=2, seq=10)
+    graph = api.load(config(TINY["llama"]), batch=2, seq=10, phase="prefill")
     returned = next(op for _, op in graph.items() if op.kind == "return")
     shapes = [each.shape for each in returned.inputs]
     assert shapes.count((2, 2, 10, 8)) == 4
     assert (2, 1, 128) in shapes
     assert not any(name.startswith("past_") for name, _ in graph.items())
+
+
+def test_a_call_of_no_phase_makes_the_logits_of_every_token(config: Any) -> None:
+    source = config(TINY["llama"])
+    plain, served = (api.load(source, batch=2, seq=10, phase=phase) for phase in (None, "prefill"))
+    returned = next(op for _, op in plain.items() if op.kind == "return")
+    assert (2, 10, 128) in [each.shape for each in returned.inputs]
+    # the head: 9 more tokens of 2 sequences by 32 features by 128 words
+    assert macs(plain) - macs(served) == 2 * 9 * TINY["llama"]["hidden_size"] * 128
+
+
+def test_attention_is_written_out_where_the_configuration_asks(config: Any) -> None:
+    reports = {
+        named: api.compile(config({**TINY["llama"], **asked}), "h100", seq=10, set=["launch=eager"])
+        for named, asked in (("fused", {}), ("written", {"attn_implementation": "eager"}))
+    }
+    patterns = {named: [s.fusion_pattern for s in report.subgraphs] for named, report in reports.items()}
+    assert sum("attention" in pattern for pattern in patterns["fused"]) == 2
+    assert not any("attention" in pattern for pattern in patterns["written"])
+    assert reports["fused"].model.macs == reports["written"].model.macs
+    assert any("written out" in note for note in reports["written"].coverage.notes)
 
 
 def test_causal_attention_needs_no_mask_and_shared_heads_are_not_repeated(config: Any) -> None:
@@ -125,7 +146,7 @@ def test_an_encoder_decoder_reads_the_prompt_once(config: Any) -> None:
 
 def test_a_chunk_of_a_prompt_attends_to_the_past(config: Any) -> None:
     source = config(TINY["llama"])
-    chunk, first = api.load(source, seq=8, past=24), api.load(source, seq=8)
+    chunk, first = api.load(source, seq=8, past=24), api.load(source, seq=8, phase="prefill")
     # Per layer QK^T and AV grow from 8 x 8 to 8 x 32 in each of four heads of width 8.
     assert macs(chunk) - macs(first) == 2 * 2 * 4 * 8 * (8 * 32 - 8 * 8)
     assert (chunk.info.phase, chunk.info.past, chunk.info.tokens) == ("prefill", 24, 8)
@@ -295,7 +316,7 @@ def test_the_environment_and_the_network_are_left_alone(config: Any, monkeypatch
 @pytest.mark.slow
 def test_llama_3_8b_counts_what_its_sizes_say(config: Any) -> None:
     source = config(LLAMA_3_8B)
-    prefill = api.load(source, seq=2048)
+    prefill = api.load(source, seq=2048, phase="prefill")
     attention = 32 * 2 * 4096  # QK^T and AV of 32 layers, per query token and key token
     assert macs(prefill) == 2048 * 32 * LAYER_WEIGHTS + 2048 * 2048 * attention + 4096 * 128256
     # The 64 frequencies of the rotary embedding are stored too.
@@ -308,7 +329,9 @@ def test_llama_3_8b_counts_what_its_sizes_say(config: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [["--seq", "2048"], ["--phase", "decode", "--past", "2048", "--batch", "64"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [["--phase", "prefill", "--seq", "2048"], ["--phase", "decode", "--past", "2048", "--batch", "64"]], ids=" ".join
+)
 def test_llama_3_8b_as_a_process_stays_within_its_budgets(config: Any, options: list[str]) -> None:
     import resource
     import subprocess

@@ -45,8 +45,6 @@ def counted_macs(configuration: Configuration, report: edpc.Report) -> int:
         for each in report.model.inputs
         if each.name in names
     }
-    if report.serving and "logits_to_keep" in names:
-        inputs["logits_to_keep"] = 1
     with FlopCounterMode(display=False) as counter:
         model(**inputs)
     return int(counter.get_total_flops()) // 2

@@ -19,6 +19,7 @@ MAX_BYTES = 1 << 20
 MAX_LAYERS = 4096
 MAX_SIZE = (1 << 31) - 1
 _MAX_DEPTH = 32
+WRITTEN_OUT = "eager"  # the library's name for attention that calls no fused kernel
 
 # What the library makes something for each of in a loop, and how many of it are believable. A name that says how wide a layer is
 # counts none.
@@ -53,11 +54,16 @@ _ENCODERS = "MODEL_FOR_MASKED_LM_MAPPING"
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A configuration: its object, the class it describes, and what a report should say of the reading."""
+    """A configuration: its object, the class it describes, and what a report should say of the reading.
+
+    Attributes:
+        attention_written_out: it asks for attention as products and a softmax (`attn_implementation` is `eager`).
+    """
 
     config: Any
     model_class: Any
     notes: tuple[str, ...]
+    attention_written_out: bool = False
 
 
 def config_path(source: str) -> Path:
@@ -89,7 +95,10 @@ def read_config(path: Path, transformers: Any) -> Description:
     notes.insert(
         0, f"{model_class.__name__} of transformers {transformers.__version__}, built from its configuration without weights"
     )
-    return Description(config, model_class, tuple(notes))
+    written_out = any(content.get(key) == WRITTEN_OUT for key in ("attn_implementation", "_attn_implementation"))
+    if written_out:
+        notes.append("attention is written out, as the configuration asks: products and a softmax, no call of a fused kernel")
+    return Description(config, model_class, tuple(notes), written_out)
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from edpc.errors import EdpcError, ModelError, UsageError
 from edpc.frontends.fx.lower import lower
 from edpc.frontends.fx.module import export, one_line
 from edpc.frontends.hf.cache import Template, cache_tensors, find_cache
-from edpc.frontends.hf.config import Description, config_path, read_config
+from edpc.frontends.hf.config import WRITTEN_OUT, Description, config_path, read_config
 from edpc.frontends.hf.inputs import Architecture, reshaped, tensors
 from edpc.frontends.hf.library import ATTENTION, bounded, import_transformers, offline
 from edpc.ir import Graph
@@ -39,7 +39,8 @@ def load_config(
         source: `hf:` and the path of a configuration, or of a folder with a `config.json`.
         batch: sequences, images or recordings at once; 1 where nothing is said.
         seq: length of the main input: tokens, or frames or samples of a recording. In decode, tokens a run adds, by default 1.
-        phase: of what generates text: `prefill` reads a prompt and leaves a cache, `decode` adds tokens to it.
+        phase: of what generates text: `prefill` reads a prompt and leaves a cache, `decode` adds tokens to it; both make the
+            logits of the last token only. None reads a prompt and makes the logits of every token, as the library's call does.
         past: tokens in the cache before the run; by default none in prefill, 128 in decode.
         dims: refused: nothing is free.
         shapes: whole shape by name of an input other than tokens.
@@ -75,8 +76,9 @@ def _built(description: Description, where: str) -> Any:
     """The model on the meta device; attention that the library cannot run fused is written out."""
     torch = import_module("torch")
     failed: Exception | None = None
-    for attention in (ATTENTION, "eager"):
-        if attention == ATTENTION and not getattr(description.model_class, "_supports_sdpa", False):
+    for attention in (ATTENTION, WRITTEN_OUT):
+        fused = attention == ATTENTION
+        if fused and (description.attention_written_out or not getattr(description.model_class, "_supports_sdpa", False)):
             continue
         try:
             with offline(), bounded(where), torch.device("meta"):
@@ -113,6 +115,8 @@ class _Run:
         name = architecture.name
         if (phase is not None or past is not None) and architecture.cache_argument is None:
             raise UsageError(f"{name} of {where} keeps no cache; --phase and --past are for what generates text")
+        # A phase that is asked for is that of a server, which wants the logits of the next token only.
+        self.is_served = phase is not None or past is not None
         self.phase = phase or (PHASES[0] if architecture.generates and architecture.cache_argument else None)
         if past is not None and self.phase is None:
             self.phase = PHASES[0]
@@ -173,7 +177,7 @@ class _Run:
             self.notes.append("logits of the last token only, as in generation")
 
     def _last_only(self) -> bool:
-        return self.phase is not None and "logits_to_keep" in self.architecture.names
+        return self.is_served and "logits_to_keep" in self.architecture.names
 
     def _options(self) -> dict[str, Any]:
         names = self.architecture.names
