@@ -39,7 +39,8 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
     "gemm8.ramp": ("s", "latency until the memory pipeline is full"),
     "gemm8.overlap": ("1", "exponent of the overlap of compute and memory"),
     "ffma.floor": ("s", "shortest time of an fp32 GEMM kernel beyond its launch"),
-    "ffma.floor_batched": ("s", "the same for a batched product"),
+    "ffma.ends": ("s", "what first and last tiles add to a long fp32 GEMM kernel"),
+    "ffma.ends_batched": ("s", "the same for a batched product"),
     "ffma.efficiency": ("1", "sustained over peak rate of the fp32 lanes"),
     "ffma.operand": ("1", "operand delivery: lost fraction of a tile's time is this over each tile side"),
     "ffma.epilogue_bandwidth": ("B/s", "rate at which a multiprocessor writes a finished tile"),
@@ -207,9 +208,12 @@ def lane_times(p: Products, tiles: Tiles, c: Constants) -> Times:
     compute = rounds * (math + p.element * tiles.m * tiles.n / c["ffma.epilogue_bandwidth"])
     read = p.dram / (c["dram.bandwidth"] * c["ffma.read_efficiency"]) + p.warm / c["llc.bandwidth"]
     memory = read + p.write / (c["dram.bandwidth"] * c["ffma.write_efficiency"])
-    floor = np.where(p.batch > 1, c["ffma.floor_batched"], c["ffma.floor"])
+    # Seen in kernels of 0.3 ms and more; a kernel that is shorter than its first and last tiles take has less of them.
+    ends = np.where(p.batch > 1, c["ffma.ends_batched"], c["ffma.ends"])
+    busy = np.maximum(compute, memory)
+    extra = c["ffma.floor"] + ends * -np.expm1(-busy / np.maximum(ends, 1e-12))
     restream = grid * (tiles.m + tiles.n) * p.k * p.element
-    return Times(compute, memory, np.broadcast_to(floor, np.shape(compute)), c["ffma.overlap"], grid, restream)
+    return Times(compute, memory, extra, c["ffma.overlap"], grid, restream)
 
 
 def choose_lane_tiles(p: Products, c: Constants) -> Tiles:
