@@ -167,8 +167,8 @@ def plain_epilogue(candidate: Candidate, argument: Argument) -> str | None:
 
 def one_call(candidate: Candidate, argument: Argument) -> str | None:
     """The operators come from one call of the model, which is one kernel of the framework."""
-    first, op = candidate.region.net.ops[candidate.region.anchor].location, candidate.op
-    if first is not None and op.location is not None and op.location.source_name == first.source_name:
+    first, here = candidate.region.net.ops[candidate.region.anchor].location, candidate.op.location
+    if first is not None and here is not None and (first.source_name == here.source_name or "" != first.call == here.call):
         return None
     return f"%{candidate.name} is a call of its own"
 

@@ -104,7 +104,7 @@ def test_csv_reads_back_into_the_same_numbers() -> None:
     for row, operator in zip(rows, operators, strict=True):
         own = {field: row.pop(field) for field in ("model", "target", "precision", "batch")}
         assert own["batch"] == "3"
-        read = {field: None if cell == "" else cell for field, cell in row.items()}
+        read = {field: None if cell == "" and field != "module_path" else cell for field, cell in row.items()}
         assert msgspec.convert(read, type(operator), strict=False) == operator
 
 

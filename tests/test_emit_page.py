@@ -178,6 +178,7 @@ def test_a_report_from_a_file_and_an_empty_network_make_a_page(report: Report) -
 
 def test_what_reports_and_comparisons_state_themselves_is_shown(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     from edpc.report import Comparison
+    from edpc.report.records import Finding
 
     class Part:
         def __init__(self, cause: str, factor: float) -> None:
@@ -187,8 +188,8 @@ def test_what_reports_and_comparisons_state_themselves_is_shown(report: Report, 
         first, second, edp_ratio, parts = "h100", "kpu", 6.0, (Part("dram_energy", 0.5), Part("static_power", 12.0))
 
     stated = "Half of it is <b>static</b>."
-    monkeypatch.setattr(Report, "findings", (stated,), raising=False)
-    monkeypatch.setattr(Comparison, "findings", ("Fewer <i>launches</i> are all.",), raising=False)
+    monkeypatch.setattr(Report, "findings", (Finding("half", stated, {}),), raising=False)
+    monkeypatch.setattr(Comparison, "findings", (Finding("fewer", "Fewer <i>launches</i> are all.", {}),), raising=False)
     monkeypatch.setattr(Comparison, "explain", Why(), raising=False)
     monkeypatch.setattr(Comparison, "edp_below", ((None, 0.25), (0.75, None)), raising=False)
     page = Page(html(report, report))

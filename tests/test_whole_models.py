@@ -170,7 +170,7 @@ def test_attention_stays_visible(name: str, target: str) -> None:
             assert operators[node].energy_j > 0
             assert operators[node].edp_fraction_of_model > 0
         assert operators[qk].macs == operators[av].macs > 0
-        if target == "h100":
+        if target == "h100" and graph.info.precision != "fp32":  # flash attention is for 16 bits, or where the model calls for it
             assert operators[qk].subgraph_id == operators[softmax].subgraph_id == operators[av].subgraph_id
 
 

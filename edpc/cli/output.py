@@ -24,7 +24,8 @@ def write_stdout(data: bytes | Iterable[bytes]) -> None:
     """Writes data, whole or in pieces, to stdout; a reader that has gone has seen enough, which is no error."""
     try:
         sys.stdout.flush()  # text that went before
-        sys.stdout.buffer.writelines((data,) if isinstance(data, bytes) else data)
+        for piece in (data,) if isinstance(data, bytes) else data:
+            sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         _reader_gone()

@@ -33,11 +33,13 @@ class Location:
         source_name: the node's name in the model.
         source_type: its operator there (`Conv`, `com.microsoft.Attention`, `aten.linear`).
         module_path: dotted path of the module that holds it (`encoder.layer.0.attention`), empty where the model does not say.
+        call: the framework's call that an exporter wrote out as this operator and others, where that is one kernel there.
     """
 
     source_name: str
     source_type: str = ""
     module_path: str = ""
+    call: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@
     signature ::= [ types "->" ] ( type | types )         without an arrow: operand types are those of the results read
     types     ::= "(" [ type ("," type)* ] ")"
     type      ::= dtype "[" ( "*" | [ size ("," size)* ] ) "]"             "?" is a size, "*" a rank that is not known
-    location  ::= "loc" "(" string ("," string)* ")"                       source name, source type, module path
+    location  ::= "loc" "(" string ("," string)* ")"                       source name, type, module path, call
     fact      ::= a field of Operator that holds a record: "work", "cost", "separate", "share"
     group     ::= "group" "@" name "=" symbol "(" [ "%" name ("," "%" name)* ] ")" record       rule, members, the rest
     record    ::= "<" [ field ("," field)* ] ">"           a field that is left out has its default
@@ -69,7 +69,7 @@ _ATTRIBUTES_EXTENT = re.compile(rf" \{{(?:[^{{}}\"]++|{STRING})*+\}}")
 _SIGNATURE_EXTENT = re.compile(rf" : \([^()]*+\) -> (?:\([^()]*+\)|{_TYPE_TEXT})")
 _FACT_EXTENT = re.compile(rf"<(?:[^<>\"]++|{STRING}|<[^<>]*+>)*+>")
 _LOCATION = token(r"loc\b")
-_LOCATION_PARTS = token(rf"\({SKIP}({STRING})(?:{SKIP},{SKIP}({STRING}))?+(?:{SKIP},{SKIP}({STRING}))?+{SKIP}\)")
+_LOCATION_PARTS = token(rf"\({SKIP}({STRING})" + rf"(?:{SKIP},{SKIP}({STRING}))?+" * 3 + rf"{SKIP}\)")
 _INFO_TAG = token(r"info\b")
 _ESTIMATE_TAG = token(r"estimate\b")
 _GROUP_TAG = token(r"(?=group\b)")
@@ -142,7 +142,7 @@ def parse_graph(text: str, file: str = "<text>") -> Graph:
 
 
 def _location(location: Location) -> str:
-    parts = [location.source_name, location.source_type, location.module_path]
+    parts = [location.source_name, location.source_type, location.module_path, location.call]
     while len(parts) > 1 and not parts[-1]:
         parts.pop()
     return ", ".join(map(quote, parts))
@@ -268,7 +268,7 @@ class _Parser:
         if found is None:
             scan.expect(_OPEN, "'('")
             scan.expect(_STRING, "a string")
-            scan.fail_here("')', or up to two more strings after ','")
+            scan.fail_here("')', or up to three more strings after ','")
         return Location(*(scan.unquote(part, found.start(i)) for i, part in enumerate(found.groups(), 1) if part is not None))
 
     def _group(self) -> Group:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from edpc.ir import Location
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _NAMESPACE = "namespace"
+# The end of a namespace inside a call that torch runs as one kernel and its exporter may write out.
+_KERNEL = re.compile(r"([^/:]+): aten\.\w*attention\w*(?:\.\w+)?$")
 _STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 
 
@@ -21,7 +24,15 @@ def operator_type(node: onnx.NodeProto) -> str:
 
 def locate(node: onnx.NodeProto, source_name: str) -> Location:
     """The location every operator lowered from this node carries."""
-    return Location(source_name, operator_type(node), module_path(node))
+    return Location(source_name, operator_type(node), module_path(node), kernel_call(node))
+
+
+def kernel_call(node: onnx.NodeProto) -> str:
+    """The attention call of torch that the exporter wrote out as this node and others, by its unique name; else empty."""
+    for prop in node.metadata_props:
+        if prop.key == _NAMESPACE and (found := _KERNEL.search(prop.value)):
+            return found[1]
+    return ""
 
 
 def module_path(node: onnx.NodeProto) -> str:
