@@ -9,6 +9,7 @@ from edpc.emit.comparison import comparison_blocks
 from edpc.emit.document import Block, Column, Heading, Lines, Table, printable, sentences, to_text
 from edpc.emit.modules import module_blocks
 from edpc.emit.ranking import Ranked, counts, rank
+from edpc.operators import VIEW
 from edpc.report import Execution, OperatorReport, Report, Serving, SubgraphReport
 from edpc.report.records import TITLES
 from edpc.units import format_quantity
@@ -71,7 +72,9 @@ def _summary(report: Report) -> Iterator[str]:
     yield f"{target.architecture} machine, {target.precision}, batch {target.batch}; model read as {model.format}"
     inputs = ", ".join(f"{i.name} {i.dtype}[{_shape(i.shape)}]" for i in model.inputs)
     yield printable(f"inputs: {inputs or 'none'}")
-    size = f"{number(model.num_operators, 'operator')} in {number(len(report.subgraphs), 'subgraph')}"
+    views = sum(op.operator_type in VIEW for op in report.operators)
+    counted = number(model.num_operators - views, "operator") + (f" and {number(views, 'view')}" if views else "")
+    size = f"{counted} in {number(len(report.subgraphs), 'subgraph')}"
     flops, macs = format_quantity(model.flops, "FLOP"), format_quantity(model.macs, "")
     yield f"{size}, {flops} ({macs} MACs), {format_quantity(model.parameters, '')} parameters"
     line = f"coverage: {coverage.operators_modelled} of {coverage.operators_total} operators modelled"
