@@ -4,7 +4,8 @@ Three forms, each fitted to its library's kernels on Hopper:
     * 16-bit and TF32 (`gemm.*`): a table of tiles and split-K factors, of which the least predicted time is run; waves are
       fractional because tiles of different waves overlap.
     * 8-bit (`gemm8.*`): persistent tiles by a dispatch table on M and N; whole waves.
-    * fp32 on the vector lanes (`ffma.*`): tiles without split-K, several per multiprocessor; whole waves.
+    * fp32 on the vector lanes (`ffma.*`): tiles without split-K, several per multiprocessor; whole waves. A product with a vector
+      has no tiles: its kernel streams the matrix, row by row.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ _TILES = (
 _SPLITS = (1, 2, 3, 4, 6, 8, 16, 32)
 _STEP_BYTES = 128  # one step along K brings this many bytes of every row and column of a tile
 _FFMA_TILES = ((32, 32), (32, 64), (64, 64), (128, 32), (64, 128), (128, 128), (256, 64), (256, 128))
+_VECTOR_ROWS = 4  # of the matrix a thread block takes in a product with a vector: a warp each
 _CHUNK = 2048  # rows searched at a time: bounds the memory of the search
 
 
@@ -206,13 +208,17 @@ def lane_times(p: Products, tiles: Tiles, c: Constants) -> Times:
     delivery = 1.0 + c["ffma.operand"] * (1.0 / tiles.m + 1.0 / tiles.n)
     math = 2.0 * tiles.m * tiles.n * 8.0 * np.ceil(p.k / 8.0) / (p.rate * c["ffma.efficiency"] / sms) * delivery
     compute = rounds * (math + p.element * tiles.m * tiles.n / c["ffma.epilogue_bandwidth"])
+    is_vector = np.minimum(p.m, p.n) == 1
+    compute = np.where(is_vector, 2.0 * p.batch * p.m * p.n * p.k / (p.rate * c["ffma.efficiency"]), compute)
+    grid = np.where(is_vector, p.batch * np.ceil(np.maximum(p.m, p.n) / _VECTOR_ROWS), grid)
     read = p.dram / (c["dram.bandwidth"] * c["ffma.read_efficiency"]) + p.warm / c["llc.bandwidth"]
     memory = read + p.write / (c["dram.bandwidth"] * c["ffma.write_efficiency"])
     # Seen in kernels of 0.3 ms and more; a kernel that is shorter than its first and last tiles take has less of them.
     ends = np.where(p.batch > 1, c["ffma.ends_batched"], c["ffma.ends"])
+    ends = np.where(is_vector, 0.0, ends)
     busy = np.maximum(compute, memory)
     extra = c["ffma.floor"] + ends * -np.expm1(-busy / np.maximum(ends, 1e-12))
-    restream = grid * (tiles.m + tiles.n) * p.k * p.element
+    restream = np.where(is_vector, p.batch * (p.m + p.n), grid * (tiles.m + tiles.n)) * p.k * p.element
     return Times(compute, memory, extra, c["ffma.overlap"], grid, restream)
 
 
