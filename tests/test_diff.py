@@ -101,8 +101,13 @@ def test_parts_sum_to_the_change_and_every_operator_appears_once(before: list[in
     sums(found)
     assert sorted(op.a.operator_id for op in found.operators if op.a) == sorted(op.operator_id for op in a.operators)
     assert [op.b.operator_id for op in found.operators if op.b] == [op.operator_id for op in b.operators]
-    there, back = ({(op.a and op.a.operator_id, op.b and op.b.operator_id) for op in d.operators} for d in (found, diff(b, a)))
-    assert len(there) == len(back)
+    # Read backwards, it is the opposite change of the totals, and every operator appears once again.
+    back = diff(b, a)
+    sums(back)
+    assert sum(op.edp_js for op in back.operators) == pytest.approx(
+        -sum(op.edp_js for op in found.operators), abs=1e-9 * a.edp_js
+    )
+    assert sorted(op.b.operator_id for op in back.operators if op.b) == sorted(op.operator_id for op in a.operators)
 
 
 # --- the command ---------------------------------------------------------------------------------------------
