@@ -33,10 +33,8 @@ Key = tuple[str, str, int]  # name without number, operator, bytes of its result
 _PLAN = "import-cleanup,apply-precision,annotate-operators,fuse-operators"
 # Nodes of the large model that read a graph input find it in memory, as no activation inside a network is; these read little.
 _ENTRY_LINES = frozenset({"first_conv", "gather"})
-# Runs of a micro-model: at least so many, and for small ones as many as fill so many seconds, up to the most.
-_LEAST_RUNS, _LEAST_S, _MOST_RUNS = 6, 4e-3, 60
-# Runs where a machine is so busy that the budget would not hold.
-_FEWEST_RUNS, _GRACE_S = 3, 2.0
+# Runs of a model at each visit: at least so many, and of small ones as many as fill so many seconds, up to the most.
+_LEAST_RUNS, _LEAST_S, _MOST_RUNS = 3, 4e-3, 60
 # Operators that the runtime inserts: the first of them under a name without a number.
 _INSERTED = frozenset({"ReorderInput", "ReorderOutput", "Reshape", "Transpose", "Cast"})
 
@@ -79,23 +77,23 @@ def lay_out(parts: Sequence[Micro]) -> Suite:
     return Suite(parts, whole, values, table, plan, rows, entry)
 
 
-def time_alone(suite: Suite, threads: int, budget_s: float, progress: Progress) -> Floats:
-    """What nodes take where nothing else is in the caches, in s, by row of the suite; NaN where a node was not seen.
+def time_alone(suite: Suite, counts: Sequence[int], budget_s: float, progress: Progress) -> dict[int, Floats]:
+    """What nodes take where nothing else is in the caches, in s, by number of threads and row; NaN where one was not seen.
 
-    The suite is gone through again until the budget is used up, so that a disturbance of a second or so is seen through.
+    Every micro-model is visited a few runs at a time, and again a pass later while the budget lasts: what disturbs a machine for
+    a moment or for seconds is seen through, and hits all numbers of threads alike.
     """
-    best = np.full(len(suite.table.group), np.inf)
+    best = {n: np.full(len(suite.table.group), np.inf) for n in counts}
     start, passes = time.perf_counter(), 0
     while not passes or (time.perf_counter() - start) * (passes + 1) / passes < budget_s:
         for number, part in enumerate(suite.parts):
-            done = number / len(suite.parts)
-            progress(f"kernels alone, threads: {threads}", done)
+            progress("kernels alone", number / len(suite.parts))
             prepared = prepare(model_of([part]))
             given = {name: suite.values[name] for name in prepared.absent}
-            late = time.perf_counter() - start > budget_s * (passes + done) + _GRACE_S
-            best = np.fmin(best, _profile(suite, prepared, threads, given, 0.0, _FEWEST_RUNS if late else _LEAST_RUNS))
+            for n in counts:
+                best[n] = np.fmin(best[n], _profile(suite, prepared, n, given, 0.0))
         passes += 1
-    return np.where(np.isfinite(best), best, np.nan)
+    return {n: np.where(np.isfinite(column), column, np.nan) for n, column in best.items()}
 
 
 def time_among(suite: Suite, threads: int, budget_s: float, progress: Progress) -> Floats:
@@ -123,15 +121,13 @@ def node_key(name: str, operator: str, output_bytes: int) -> Key:
     return stem, operator, output_bytes if numbered or stem == operator or operator in _INSERTED else 0
 
 
-def _profile(
-    suite: Suite, prepared: Prepared, threads: int, values: dict[str, Any], budget_s: float, least_runs: int = _LEAST_RUNS
-) -> Floats:
+def _profile(suite: Suite, prepared: Prepared, threads: int, values: dict[str, Any], budget_s: float) -> Floats:
     start = time.perf_counter()
     with profiled(prepared, threads, values) as session:
         feeds = feeds_of(session)
         runs = 0
         spent = run(session, feeds, prepared.name)
-        least = int(np.clip(_LEAST_S / max(spent, 1e-6), least_runs, _MOST_RUNS)) if least_runs > _FEWEST_RUNS else least_runs
+        least = int(np.clip(_LEAST_S / max(spent, 1e-6), _LEAST_RUNS, _MOST_RUNS))
         while runs < least or (time.perf_counter() - start) * (runs + 1) / runs < budget_s:
             run(session, feeds, prepared.name)
             runs += 1

@@ -12,10 +12,10 @@ import numpy as np
 from edpc.calibration.micro import Micro, model_of
 from edpc.machine.table import Floats
 from edpc.runtime.model import prepare
-from edpc.runtime.session import feeds_of, lowest_mean, node_times, open_session, profiled, repeat, run
+from edpc.runtime.session import feeds_of, lowest_mean, node_times, open_session, profiled, repeat, run, settle
 
 _CHAINS = (10, 40, 120)  # tiny nodes in a row
-_CHAIN_RUNS = 60
+_CHAIN_RUNS, _CHAIN_ROUNDS = 100, 2
 _GEMV = (1024, 2048)  # 8 MiB of weights: more than a second-level cache, less than a last-level one
 _DELAYS_S = (0.0, 2e-3, 4e-3, 8e-3, 12e-3, 20e-3, 32e-3)
 _DELAY_RUNS = 9
@@ -35,21 +35,22 @@ class Overheads:
 
 def overheads(threads: int) -> Overheads:
     """Read off chains of tiny nodes: their unprofiled time is that of a run, and their profiled time less the profiler's."""
-    sums, walls = [], []
-    for length in _CHAINS:
+    sums, walls = np.full(len(_CHAINS), np.inf), np.full(len(_CHAINS), np.inf)
+    for number, length in [*enumerate(_CHAINS)] * _CHAIN_ROUNDS:
         m = Micro(f"chain{length}")
         x = m.feed(1, 16)
-        for number in range(length):
-            x = m.op("Neg" if number % 2 else "Abs", x)
+        for node in range(length):
+            x = m.op("Neg" if node % 2 else "Abs", x)
         prepared = prepare(model_of([m.done(x)]))
         with profiled(prepared, threads) as session:
             feeds = feeds_of(session)
             for _ in range(_CHAIN_RUNS):
                 run(session, feeds, m.name)
-            sums.append(sum(node.seconds for node in node_times(session, skip=5)))
+            sums[number] = min(sums[number], sum(node.seconds for node in node_times(session, skip=5)))
         session = open_session(prepared, threads=threads)
-        walls.append(lowest_mean(repeat(session, feeds_of(session), m.name, _CHAIN_RUNS, 0.0)))
-    gap, start = np.polyfit(_CHAINS, np.array(walls) - np.array(sums), 1)
+        settle(session)
+        walls[number] = min(walls[number], lowest_mean(repeat(session, feeds_of(session), m.name, _CHAIN_RUNS, 0.0)))
+    gap, start = np.polyfit(_CHAINS, walls - sums, 1)
     return Overheads(max(-float(gap), 0.0), max(float(start), 0.0))
 
 
@@ -61,15 +62,16 @@ class Clock:
     span_s: float
 
 
-def clock(threads: int) -> Clock | None:
-    """Times a product with 8 MiB of weights after ever longer work that needs no cache of its own."""
+def clock() -> Clock | None:
+    """Times a product with 8 MiB of weights after ever longer work that needs no cache of its own.
+
+    On one thread: those of the other work would still be looking for more when the product runs.
+    """
     m = Micro("clock")
-    session = open_session(prepare(model_of([m.done(m.op("MatMul", m.feed(1, _GEMV[0]), m.weight(*_GEMV)))])), threads=threads)
+    session = open_session(prepare(model_of([m.done(m.op("MatMul", m.feed(1, _GEMV[0]), m.weight(*_GEMV)))])))
     feeds = feeds_of(session)
     other = Micro("other")
-    filler = open_session(
-        prepare(model_of([other.done(other.op("MatMul", other.feed(32, 32), other.weight(32, 32)))])), threads=threads
-    )
+    filler = open_session(prepare(model_of([other.done(other.op("MatMul", other.feed(32, 32), other.weight(32, 32)))])))
     filler_feeds = feeds_of(filler)
     run(session, feeds, "clock")
 

@@ -40,6 +40,7 @@ def _direct() -> Iterator[Build]:
         (32, 48, 14, 1, 8),
         (16, 32, 56, 1, 8),
         (16, 16, 112, 1, 2),
+        (48, 48, 60, 1, 6),
     )
     yield from _convs(5, (32, 64, 28), (48, 64, 14), (96, 256, 13))
 
@@ -59,6 +60,7 @@ def _pointwise() -> Iterator[Build]:
         (320, 640, 7),
         (32, 16, 14),
         (768, 192, 12),
+        (48, 144, 60, 1, 6),
     )
 
 
@@ -76,6 +78,9 @@ def _depthwise() -> Iterator[Build]:
         (240, 14, 3, 1, 4),
         (96, 56, 3, 1, 8),
         (64, 112, 3, 1, 2),
+        (80, 104, 3, 2, 6),
+        (144, 60, 3, 2, 6),
+        (128, 60, 3, 1, 6),
     ):
 
         def build(m: Micro, c: int = channels, h: int = side, k: int = kernel, s: int = stride, n: int = batch) -> Micro:
@@ -126,6 +131,8 @@ def _first() -> Iterator[Build]:
         (64, 128, 3, 1, 1),
         (64, 96, 7, 2, 4),
         (24, 128, 3, 2, 4),
+        (48, 200, 7, 2, 6),
+        (32, 176, 3, 1, 6),
     ):
 
         def build(m: Micro, f: int = filters, h: int = side, k: int = kernel, s: int = stride, n: int = batch) -> Micro:
@@ -152,6 +159,12 @@ def _columns() -> Iterator[Build]:
         (28, 28, 56, 1, 2, 1),
         (140, 420, 14, 1, 4, 1),
         (420, 140, 7, 1, 4, 1),
+        (32, 120, 52, 1, 4, 6),
+        (144, 144, 30, 1, 4, 6),
+        (240, 240, 16, 1, 4, 8),
+        (480, 480, 8, 1, 4, 8),
+        (72, 144, 30, 3, 2, 4),
+        (56, 56, 40, 3, 1, 6),
     ):
 
         def build(
@@ -199,6 +212,8 @@ def _gemm() -> Iterator[Build]:
         (24, 1536, 384),
         (1568, 128, 512),
         (1024, 96, 384),
+        (1600, 640, 1280),
+        (900, 1536, 512),
     ):
 
         def build(m: Micro, r: int = rows, k: int = depth, c: int = columns) -> Micro:
@@ -250,6 +265,8 @@ def _batched() -> Iterator[Build]:
         (16, 49, 32),
         (32, 64, 64),
         (2, 256, 64),
+        (64, 120, 64),
+        (48, 200, 64),
     ):
 
         def build(m: Micro, h: int = heads, t: int = tokens, d: int = width) -> Micro:

@@ -10,12 +10,13 @@ from edpc.calibration.micro import ENTRY, Build, Micro, conv
 
 # --- what is bound by the tensors it moves ---
 
-_ELEMENTS = (2048, 32768, 200704, 1605632, 4816896)
+_ELEMENTS = (2048, 32768, 200704, 1605632)
+_MANY = 4816896
 
 
 def _unary() -> Iterator[Build]:
     for op_type in ("Relu", "Neg", "Abs"):
-        for elements in _ELEMENTS:
+        for elements in (*_ELEMENTS, _MANY) if op_type == "Neg" else _ELEMENTS:
 
             def build(m: Micro, kind: str = op_type, n: int = elements) -> Micro:
                 return m.done(m.op(kind, m.op(ENTRY, m.feed(1, n))))
@@ -25,7 +26,7 @@ def _unary() -> Iterator[Build]:
 
 def _binary() -> Iterator[Build]:
     for op_type in ("Add", "Mul", "Sub"):
-        for elements in _ELEMENTS:
+        for elements in (*_ELEMENTS, _MANY) if op_type == "Add" else _ELEMENTS:
 
             def build(m: Micro, kind: str = op_type, n: int = elements) -> Micro:
                 return m.done(m.op(kind, m.op(ENTRY, m.feed(1, n)), m.op(ENTRY, m.feed(1, n))))
@@ -34,10 +35,10 @@ def _binary() -> Iterator[Build]:
 
 
 def _broadcast() -> Iterator[Build]:
-    for channels, side in ((64, 56), (256, 28), (512, 14)):
+    for channels, side, batch in ((64, 56, 1), (256, 28, 1), (512, 14, 1), (96, 56, 6), (160, 60, 6)):
 
-        def build(m: Micro, c: int = channels, h: int = side) -> Micro:
-            x = m.op(ENTRY, m.feed(1, c, h, h))
+        def build(m: Micro, c: int = channels, h: int = side, n: int = batch) -> Micro:
+            x = m.op(ENTRY, m.feed(n, c, h, h))
             return m.done(m.op("Add", m.op("Mul", x, m.weight(c, 1, 1)), m.weight(c, 1, 1)))
 
         yield build
@@ -63,7 +64,7 @@ def _transcendental() -> Iterator[Build]:
 
 
 def _gelu() -> Iterator[Build]:
-    for rows, columns in ((16, 512), (64, 1024), (128, 3072), (196, 1536), (512, 2048)):
+    for rows, columns in ((16, 512), (64, 1024), (128, 3072), (196, 1536), (512, 2048), (1600, 2560)):
 
         def build(m: Micro, r: int = rows, c: int = columns) -> Micro:
             return m.done(m.op("Gelu", m.op(ENTRY, m.feed(r, c))))
@@ -72,7 +73,17 @@ def _gelu() -> Iterator[Build]:
 
 
 def _softmax() -> Iterator[Build]:
-    for rows, columns in ((1, 1000), (8, 1000), (512, 64), (1536, 128), (1200, 197), (3072, 49), (128, 2048), (12000, 128)):
+    for rows, columns in (
+        (1, 1000),
+        (8, 1000),
+        (512, 64),
+        (1536, 128),
+        (1200, 197),
+        (3072, 49),
+        (128, 2048),
+        (12000, 128),
+        (16000, 200),
+    ):
 
         def build(m: Micro, r: int = rows, c: int = columns) -> Micro:
             return m.done(m.op("Softmax", m.op(ENTRY, m.feed(r, c)), axis=-1))
@@ -81,7 +92,17 @@ def _softmax() -> Iterator[Build]:
 
 
 def _layer_norm() -> Iterator[Build]:
-    for rows, columns in ((16, 256), (128, 768), (197, 768), (1024, 96), (3136, 96), (3136, 384), (64, 2048), (512, 512)):
+    for rows, columns in (
+        (16, 256),
+        (128, 768),
+        (197, 768),
+        (1024, 96),
+        (3136, 96),
+        (3136, 384),
+        (64, 2048),
+        (512, 512),
+        (1600, 1024),
+    ):
 
         def build(m: Micro, r: int = rows, c: int = columns) -> Micro:
             x = m.op(ENTRY, m.feed(1, r, c))
@@ -91,7 +112,7 @@ def _layer_norm() -> Iterator[Build]:
 
 
 def _skip_layer_norm() -> Iterator[Build]:
-    for rows, columns in ((32, 512), (128, 768), (256, 384), (1024, 256), (64, 128), (200, 128), (16, 1024)):
+    for rows, columns in ((32, 512), (128, 768), (256, 384), (1024, 256), (64, 128), (200, 128), (16, 1024), (1600, 1024)):
 
         def build(m: Micro, r: int = rows, c: int = columns) -> Micro:
             x = m.op("Add", m.op(ENTRY, m.feed(1, r, c)), m.op(ENTRY, m.feed(1, r, c)))
@@ -110,10 +131,21 @@ def _local_norm() -> Iterator[Build]:
 
 
 def _batch_norm() -> Iterator[Build]:
-    for channels, side in ((64, 56), (128, 28), (512, 14), (256, 7)):
+    for channels, side, batch in (
+        (64, 56, 1),
+        (128, 28, 1),
+        (512, 14, 1),
+        (256, 7, 1),
+        (96, 28, 4),
+        (352, 14, 6),
+        (672, 8, 6),
+        (96, 60, 6),
+        (176, 52, 8),
+        (320, 30, 6),
+    ):
 
-        def build(m: Micro, c: int = channels, h: int = side) -> Micro:
-            x = conv(m, m.op(ENTRY, m.feed(1, c, h, h)), c, c, 1)
+        def build(m: Micro, c: int = channels, h: int = side, n: int = batch) -> Micro:
+            x = conv(m, m.op(ENTRY, m.feed(n, c, h, h)), c, c, 1)
             y = m.op("BatchNormalization", x, *(m.weight(c) for _ in range(4)))
             return m.done(conv(m, m.op("Relu", y), c, c, 1))
 
@@ -141,6 +173,12 @@ def _pool() -> Iterator[Build]:
         ("AveragePool", 512, 7, 7, 1, 1),
         ("MaxPool", 64, 112, 3, 2, 3),
         ("MaxPool", 64, 28, 3, 2, 4),
+        ("MaxPool", 48, 120, 3, 2, 6),
+        ("MaxPool", 144, 40, 3, 2, 6),
+        ("MaxPool", 96, 64, 2, 2, 8),
+        ("MaxPool", 80, 100, 2, 2, 8),
+        ("AveragePool", 128, 48, 2, 2, 6),
+        ("AveragePool", 256, 24, 2, 2, 6),
     ):
 
         def build(
@@ -171,6 +209,8 @@ def _concat() -> Iterator[Build]:
         (4, 96, 28, 1),
         (2, 64, 56, 6),
         (2, 256, 7, 1),
+        (2, 112, 60, 6),
+        (3, 48, 60, 6),
     ):
 
         def build(m: Micro, p: int = parts, c: int = channels, h: int = side, n: int = batch) -> Micro:
@@ -193,6 +233,7 @@ def _split() -> Iterator[Build]:
         ((128, 2304), 1, 3),
         ((1024, 128), 1, 2),
         ((1, 64, 56, 56), 1, 4),
+        ((1600, 2304), 1, 3),
     ):
 
         def build(m: Micro, s: tuple[int, ...] = shape, a: int = axis, p: int = parts) -> Micro:
@@ -224,6 +265,8 @@ _TRANSPOSES: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((4, 100, 8, 64), (0, 2, 1, 3)),
     ((8, 4, 50, 49), (0, 2, 1, 3)),
     ((8, 196, 12, 64), (0, 2, 1, 3)),
+    ((6, 200, 16, 48), (0, 2, 1, 3)),
+    ((6, 4, 30, 3600), (0, 2, 1, 3)),
     # the innermost axis moves
     ((1, 12, 128, 64), (0, 1, 3, 2)),
     ((1, 96, 56, 56), (0, 2, 3, 1)),
@@ -231,6 +274,9 @@ _TRANSPOSES: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((1, 14, 14, 384), (0, 3, 1, 2)),
     ((256, 256), (1, 0)),
     ((1, 8, 196, 32), (0, 1, 3, 2)),
+    ((6, 200, 12, 64), (0, 2, 3, 1)),
+    ((2, 100, 8, 64), (0, 2, 3, 1)),
+    ((4, 60, 60, 96), (0, 3, 1, 2)),
 )
 
 
@@ -245,11 +291,21 @@ def _transpose() -> Iterator[Build]:
 
 def _reorder() -> Iterator[Build]:
     """Into the blocked layout and out of it, three times in a row, between operators that do not know it."""
-    for channels, side, batch in ((64, 56, 1), (128, 28, 1), (256, 14, 1), (512, 7, 1), (32, 28, 4), (32, 56, 8)):
+    for channels, side, batch in (
+        (64, 56, 1),
+        (128, 28, 1),
+        (256, 14, 1),
+        (512, 7, 1),
+        (32, 28, 4),
+        (32, 56, 8),
+        (80, 96, 4),
+        (160, 60, 6),
+        (48, 100, 8),
+    ):
 
         def build(m: Micro, c: int = channels, h: int = side, n: int = batch) -> Micro:
-            x = m.op("Tanh", m.feed(n, c, h, h))
-            return m.done(m.op("Tanh", conv(m, m.op("Tanh", conv(m, x, c, c, 1, relu=False)), c, c, 1, relu=False)))
+            x = m.op("Neg", m.feed(n, c, h, h))
+            return m.done(m.op("Neg", conv(m, m.op("Neg", conv(m, x, c, c, 1, relu=False)), c, c, 1, relu=False)))
 
         yield build
 

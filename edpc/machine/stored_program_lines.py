@@ -12,6 +12,7 @@ COMPUTE_LINES = (
     "direct_conv",
     "pointwise_conv",
     "depthwise_conv",
+    "scale_conv",
     "first_conv",
     "im2col_conv",
     "gemm",
@@ -113,7 +114,8 @@ def _convolution(op: Operator) -> str:
     if not blocked and not _is_blocked(filters, channels, groups):
         return "im2col_conv"
     if groups > 1 and channels == 1:
-        return "depthwise_conv"
+        # A window of one element is a batch normalisation in the blocked layout: it streams, and looks at no neighbour.
+        return "scale_conv" if prod(w[2:]) == 1 else "depthwise_conv"
     if groups == 1 and channels < BLOCK // 2:
         return "first_conv"
     return "pointwise_conv" if w[2:] == (1, 1) and groups == 1 else "direct_conv"

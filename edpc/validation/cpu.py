@@ -21,7 +21,7 @@ from edpc.report import build_report
 from edpc.runtime.contention import Contention
 from edpc.runtime.executed import Executed, executed
 from edpc.runtime.model import Prepared, prepare, weights
-from edpc.runtime.session import feeds_of, lowest_mean, node_times, open_session, profiled, run
+from edpc.runtime.session import feeds_of, lowest_mean, node_times, open_session, profiled, run, settle
 from edpc.target import Target
 from edpc.validation.results import ModelResult, NodeResult
 
@@ -129,11 +129,13 @@ def measure(prepared: Prepared, values: Mapping[str, Any], threads: int, seconds
         each = -(-int(np.clip(seconds / 2 / max(once, 1e-6), least, _MOST_RUNS)) // _ROUNDS)
         joules = 0.0
         for _ in range(_ROUNDS):
+            settle(plain)
             if once < _LONG_S:
                 run(plain, feeds, prepared.name)
             before = counter.joules()
             walls += [run(plain, feeds, prepared.name) for _ in range(each)]
             joules += counter.joules() - before
+            settle(watched)
             for _ in range(each):
                 run(watched, feeds, prepared.name)
         note = contention.note()
