@@ -1,8 +1,10 @@
 """Holds the CPU model against ONNX Runtime on this machine, over networks that calibration never runs.
 
-    python -m tools.validate_cpu [--threads 1,2] [--batch 1,8] [--only NAME,...] [-o results.json]
+    python -m tools.validate_cpu [--threads 1,2] [--batch 1,8] [--sweeps N] [--only NAME,...] [-o results.json]
 
-Calibrates first, in the same run, so that predictions and measurements see the same machine. Networks: the nine light models of
+Calibrates first, in the same run, so that predictions and measurements see the same machine. On a machine that is shared with
+others, `--sweeps 2` measures every network again after all have been, minutes later, and the faster time counts: disturbances
+only lengthen one. Networks: the nine light models of
 the onnx package, the networks of `tests/models`, and building blocks; goals are those of the accuracy table.
 """
 
@@ -70,11 +72,14 @@ def _free(shape: NDArray[Any]) -> NDArray[Any]:
 @click.option("--threads", default=f"1,{cores()}" if cores() > 1 else "1", show_default=True)
 @click.option("--batch", default="1,8", show_default=True)
 @click.option("--seconds", default=2.0, show_default=True, help="How long to run each network for.")
+@click.option("--sweeps", default=1, show_default=True, help="How often to go through the networks.")
 @click.option("--only", default="", help="Names of networks, separated by commas.")
 @click.option("--calibration", type=click.Path(path_type=Path), default=Path("build/cpu-host.json"), show_default=True)
 @click.option("--keep", is_flag=True, help="Take the calibration that is there.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the results go as JSON.")
-def main(threads: str, batch: str, seconds: float, only: str, calibration: Path, keep: bool, output: Path | None) -> None:
+def main(
+    threads: str, batch: str, seconds: float, sweeps: int, only: str, calibration: Path, keep: bool, output: Path | None
+) -> None:
     """Calibrate, run every network, print the tables, and say which goals hold."""
     counts = [int(n) for n in threads.split(",")]
     if not keep:
@@ -82,15 +87,17 @@ def main(threads: str, batch: str, seconds: float, only: str, calibration: Path,
         write_calibration(calibrate(suite(), counts, BUDGET_S, lambda what, part: None), calibration)
         click.echo(f"calibration took {time.perf_counter() - start:.1f} s", err=True)
     target = host_target(find_target("cpu"), calibration)
-    results: list[ModelResult] = []
+    fastest: dict[tuple[str, str, int], ModelResult] = {}
     wanted = only.split(",") if only else []
-    for size in map(int, batch.split(",")):
+    machines = [target.with_setting("threads", str(n)) for n in counts]
+    for size in [int(n) for n in batch.split(",")] * sweeps:
         for name, model, still in networks(size):
             if wanted and not any(part in name for part in wanted):
                 continue
-            machines = [target.with_setting("threads", str(n)) for n in counts]
-            results += validate(model, machines, batch=still, seconds=seconds, name=name)
-    results.sort(key=lambda result: result.mode)
+            for result in validate(model, machines, batch=still, seconds=seconds, name=name):
+                key = result.model, result.mode, size
+                fastest[key] = min(result, fastest.get(key, result), key=lambda each: each.measured_s)
+    results = sorted(fastest.values(), key=lambda result: result.mode)
     show(document(results, target.name, 20))
     if output is not None:
         output.write_bytes(to_json(results, target.name))
