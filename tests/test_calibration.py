@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edpc.calibration.calibrate import calibrate
+from edpc.calibration.calibrate import calibrate, undisturbed
 from edpc.calibration.fit import Line, completed, fit_lines, predicted
 from edpc.calibration.host import EnergyCounter, host, package_power
 from edpc.calibration.measure import lay_out
@@ -107,6 +107,11 @@ def test_unseen_rows_and_rare_kinds_are_left_out() -> None:
     assert fit_lines(x, plan_of("gemm", 5), y) == {}  # three are left, a line takes four
     one = Line(TRUE, 0.1, 9)
     assert completed({}, {"gemm": one}) == {"gemm": replace(one, spread=0.2)}
+
+
+def test_a_kernel_that_took_longer_alone_was_disturbed() -> None:
+    alone, among = np.array([3.0, 1.0, np.nan, 2.0]), np.array([2.0, 5.0, 1.0, np.nan])
+    assert undisturbed(alone, among) == pytest.approx([2.0, 1.0, np.nan, 2.0], nan_ok=True)
 
 
 # --- the clock and the counters ----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from edpc.runtime.denormals import masked_softmaxes
 from edpc.runtime.executed import executed, optimise
 from edpc.runtime.model import prepare, weights
 from edpc.runtime.origins import origins
-from edpc.runtime.session import feeds_of, node_times, open_session, profiled, run
+from edpc.runtime.session import feeds_of, node_times, open_session, profiled, run, settle
 from tests.command_line import edpc, refused
 
 pytest.importorskip("onnxruntime")
@@ -244,3 +244,29 @@ def test_waiting_for_a_core_is_told(tmp_path: Path) -> None:
     assert watched.waited() == pytest.approx(320 / (960 + 20 + 600))
     assert "20 %" in watched.note()
     assert Contention(tmp_path / "none").waited() == 0.0
+
+
+def test_large_inputs_are_random_all_the_same() -> None:
+    """Of a large input only the first numbers are drawn; the rest repeat them."""
+    relu = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "wide",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (3, 70_000))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (3, 70_000))],
+    )
+    made = helper.make_model(relu, opset_imports=[helper.make_opsetid("", 20)])
+    made.ir_version = 10
+    value = feeds_of(open_session(prepare(made)))["x"]
+    assert value.shape == (3, 70_000)
+    assert value.dtype == np.float32
+    assert float(value.mean()) == pytest.approx(0.0, abs=0.02)
+    assert float(value.std()) == pytest.approx(1.0, abs=0.02)
+
+
+def test_threads_of_other_sessions_are_let_to_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("edpc.runtime.session.time.sleep", slept.append)
+    for threads in (1, 2):
+        settle(open_session(prepare(conv_net(), batch=1), threads=threads))
+    assert len(slept) == 1
+    assert slept[0] >= 0.1

@@ -73,12 +73,16 @@ def calibrate(
     seconds: dict[int, dict[str, Floats]] = {}
     for n in counts:
         among = time_among(suite, n, left, progress)
-        # A kernel that took longer alone was disturbed: nothing is in its way there that is not among others too.
-        took = {"hot": alone[n] + np.fmin(among - alone[n], 0.0), "cold": among}
+        took = {"hot": undisturbed(alone[n], among), "cold": among}
         seconds[n] = {heat: np.maximum(t - extra[n].profiler_s, _FASTEST) for heat, t in took.items()}
     found = _put_together(suite, seconds, extra, ticking, power, tdp_w)
     busy_note = contention.note()
     return replace(found, notes=(*found.notes, f"During calibration {busy_note}; repeat it.")) if busy_note else found
+
+
+def undisturbed(alone: Floats, among: Floats) -> Floats:
+    """Times of kernels alone, NaN where unseen: one that took longer than among others was disturbed, and takes that time."""
+    return alone + np.fmin(among - alone, 0.0)
 
 
 def _put_together(
