@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,45 @@ from edpc.target import Target
 
 # Values by the names of `Target.constants()`: floats, or arrays of shape (variants, 1) for sweeps and draws.
 Constants = Mapping[str, float | Floats]
+
+
+class Asked(Mapping[str, float | Floats]):
+    """Constants that remember which of them a model asked for.
+
+    Attributes:
+        held: the constants. names: of those whose values were read, by whoever shares the set.
+    """
+
+    def __init__(self, held: Constants, names: set[str] | None = None) -> None:
+        self.held = dict(held)
+        self.names: set[str] = set() if names is None else names
+
+    def __getitem__(self, name: str) -> float | Floats:
+        value = self.held[name]
+        self.names.add(name)
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.held)
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+
+def completed(constants: Constants, target: Target) -> Constants:
+    """The constants, and the target's nominal values where there are none."""
+    if isinstance(constants, Asked):
+        return Asked({**target.constants(), **constants.held}, constants.names)
+    return {**target.constants(), **constants}
+
+
+def leading_shape(constants: Constants) -> tuple[int, ...]:
+    """The leading axes of figures under these constants: none, or (variants,)."""
+    held = constants.held if isinstance(constants, Asked) else constants
+    return np.broadcast_shapes(*(np.shape(value)[:-1] for value in held.values()))
 
 
 class CostModel(ABC):
