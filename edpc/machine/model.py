@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edpc.errors import UsageError
-from edpc.machine.table import CostColumns, Floats, KernelTable
+from edpc.machine.table import CostColumns, Floats, Ints, KernelTable
 from edpc.target import Target
 
 # Values by the names of `Target.constants()`: floats, or arrays of shape (variants, 1) for sweeps and draws.
@@ -52,7 +53,7 @@ def completed(constants: Constants, target: Target) -> Constants:
 def leading_shape(constants: Constants) -> tuple[int, ...]:
     """The leading axes of figures under these constants: none, or (variants,)."""
     held = constants.held if isinstance(constants, Asked) else constants
-    return np.broadcast_shapes(*(np.shape(value)[:-1] for value in held.values()))
+    return np.broadcast_shapes(*{value.shape[:-1] for value in held.values() if isinstance(value, np.ndarray)})
 
 
 class CostModel(ABC):
@@ -101,7 +102,25 @@ def register(model: CostModel) -> CostModel:
     return model
 
 
-def spread(per_kernel: Floats, weight: Floats, kernel: Any) -> Floats:
+def summed(rows: Floats, kernel: Ints, g: int) -> Floats:
+    """Sums over the operators of each kernel.
+
+    Args:
+        rows: shape (..., n).
+        kernel: shape (n,), row of each operator's kernel.
+        g: how many kernels there are.
+
+    Returns:
+        Shape (..., g).
+    """
+    lead = rows.shape[:-1]
+    count = math.prod(lead)
+    at = kernel if count == 1 else (kernel + g * np.arange(count)[:, None]).reshape(-1)
+    found: Floats = np.bincount(at, rows.reshape(-1), count * g).astype(float).reshape(*lead, g)
+    return found
+
+
+def spread(per_kernel: Floats, weight: Floats, kernel: Ints) -> Floats:
     """Divides a figure per kernel among its operators in proportion to `weight`; equally where all weights are zero.
 
     Args:
@@ -114,8 +133,7 @@ def spread(per_kernel: Floats, weight: Floats, kernel: Any) -> Floats:
     """
     g = per_kernel.shape[-1]
     weight = np.broadcast_to(weight, (*np.broadcast_shapes(weight.shape[:-1], per_kernel.shape[:-1]), weight.shape[-1]))
-    flat = weight.reshape(-1, weight.shape[-1])
-    total = np.stack([np.bincount(kernel, row, g) for row in flat]).reshape(*weight.shape[:-1], g)
+    total = summed(weight, kernel, g)
     members = np.maximum(np.bincount(kernel, minlength=g), 1)
     idle = total <= 0.0
     share = np.where(idle[..., kernel], 1.0 / members[kernel], weight / np.where(idle, 1.0, total)[..., kernel])
