@@ -97,7 +97,7 @@ def uncertainty(model: CostModel, table: KernelTable, target: Target, plan: Any)
     step = np.log1p(_NUDGE)
     pairs = list(zip(*((np.log(column[draws:]) / step).tolist() for column in relative), strict=True))
     slopes = dict(zip(nudged, pairs[1:], strict=True))
-    names = _names(target)
+    names = target.names()
     elasticities = tuple(
         Elasticity(names[key], quantity.basis.value, *pair)
         for key, quantity in known.items()
@@ -256,17 +256,7 @@ def some_kernels(table: KernelTable, chosen: Ints) -> KernelTable:
 def _by_role(target: Target) -> dict[str, Quantity]:
     """Every constant with its basis and range, by the names of `Target.constants`."""
     quantities = target.quantities()
-    return {key: quantities[name] for key, name in _names(target).items()}
-
-
-def _names(target: Target) -> dict[str, str]:
-    """The names of `Target.constants`, each with the one that `--set` takes."""
-    roles = {memory.name: memory.role for memory in target.memories}
-    found = {}
-    for name in target.quantities():
-        head, _, rest = name.partition(".")
-        found[f"{roles[head]}.{rest}" if head in roles else name] = name
-    return found
+    return {key: quantities[name] for key, name in target.names().items()}
 
 
 def _triangle(probability: Floats, low: float, peak: float, high: float) -> Floats:
