@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -15,6 +14,9 @@ from edpc.target import Target
 
 # Values by the names of `Target.constants()`: floats, or arrays of shape (variants, 1) for sweeps and draws.
 Constants = Mapping[str, float | Floats]
+
+
+_SHORT = 2_000  # operators up to which all variants are summed at once; beyond, one by one stays in the cache
 
 
 class Asked(Mapping[str, float | Floats]):
@@ -114,10 +116,14 @@ def summed(rows: Floats, kernel: Ints, g: int) -> Floats:
         Shape (..., g).
     """
     lead = rows.shape[:-1]
-    count = math.prod(lead)
-    at = kernel if count == 1 else (kernel + g * np.arange(count)[:, None]).reshape(-1)
-    found: Floats = np.bincount(at, rows.reshape(-1), count * g).astype(float).reshape(*lead, g)
-    return found
+    flat = rows.reshape(-1, rows.shape[-1])
+    found: Floats
+    if len(flat) == 1 or len(kernel) > _SHORT:
+        found = np.stack([np.bincount(kernel, row, g) for row in flat]).astype(float)
+    else:
+        at = kernel + g * np.arange(len(flat))[:, None]
+        found = np.bincount(at.reshape(-1), flat.reshape(-1), len(flat) * g).astype(float)
+    return found.reshape(*lead, g)
 
 
 def spread(per_kernel: Floats, weight: Floats, kernel: Ints) -> Floats:
