@@ -220,11 +220,23 @@ def _modules(group: str) -> Iterator[str]:
 
 def _find(group: str, name: str, of: Callable[[ModuleType], dict[str, T]]) -> T:
     """The thing of that name, from the module called like it where there is one; a KeyError where there is none."""
-    likely = [module for module in _modules(group) if module.rpartition(".")[2] == name.replace("-", "_")]
+    likely = _likely(group, name.replace("-", "_"))
     found = [(module, things[name]) for module in likely if name in (things := of(_import(module)))]
     if len(found) > 1:
         _duplicate(_BUILTIN[group], name, _file_of(found[0][0]), _file_of(found[1][0]))
     return found[0][1] if found else _all(group, of)[name]
+
+
+def _likely(group: str, name: str) -> list[str]:
+    """Of `_modules`, those that end in that name."""
+    found = []
+    for each in _packages(group):
+        package, full = _import(each), f"{each}.{name}"
+        if not hasattr(package, "__path__"):
+            found += [each] if each.rpartition(".")[2] == name else []
+        elif name.isidentifier() and not name.startswith("_") and (full in sys.modules or importlib.util.find_spec(full)):
+            found.append(full)
+    return found
 
 
 def _all(group: str, of: Callable[[ModuleType], dict[str, T]]) -> dict[str, T]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from edpc.errors import UsageError
@@ -249,7 +250,7 @@ class Setting:
     doc: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """A machine and how it runs networks.
 
@@ -300,6 +301,10 @@ class Target:
 
     def quantities(self) -> dict[str, Quantity]:
         """Every constant by the dotted name that `--set` takes: `matrix.bf16.rate`, `hbm.bandwidth`, `static_power`, ..."""
+        return dict(self._quantities)
+
+    @cached_property
+    def _quantities(self) -> dict[str, Quantity]:
         found: dict[str, Quantity] = {"static_power": self.static_power}
         for unit in self.units:
             for precision, rate in unit.rate.items():
@@ -313,11 +318,19 @@ class Target:
 
     def constants(self) -> dict[str, float]:
         """Values as cost models read them: as `quantities`, with memories named by role (`dram.bandwidth`, `llc.capacity`)."""
+        return {role: self._quantities[name].value for role, name in self._roles.items()}
+
+    def names(self) -> dict[str, str]:
+        """The names of `constants`, each with the one that `--set` takes."""
+        return dict(self._roles)
+
+    @cached_property
+    def _roles(self) -> dict[str, str]:
         roles = {m.name: m.role for m in self.memories}
-        found: dict[str, float] = {}
-        for key, quantity in self.quantities().items():
-            head, _, rest = key.partition(".")
-            found[f"{roles[head]}.{rest}" if head in roles else key] = quantity.value
+        found: dict[str, str] = {}
+        for name in self._quantities:
+            head, _, rest = name.partition(".")
+            found[f"{roles[head]}.{rest}" if head in roles else name] = name
         return found
 
     def setting(self, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,13 @@ def hollow(module: nn.Module) -> nn.Module:
 
 
 def write_onnx(name: str, folder: Path, *, opset: int | None = None, optimize: bool = True) -> Path:
-    """The file of a block as `torch.onnx.export(..., dynamo=True)` makes it, weights left out; None: the default opset."""
+    """The file of a block as `torch.onnx.export(..., dynamo=True)` makes it, weights left out; None: the default opset.
+
+    A file that is there already is taken as it is.
+    """
+    path = folder / f"{name}.{opset or 'default'}{'' if optimize else '.plain'}.onnx"
+    if path.exists():
+        return path
     module, inputs = build(name)
     inputs = tuple(torch.zeros(each.shape, dtype=each.dtype) for each in inputs)
     before = logging.root.manager.disable
@@ -59,9 +66,10 @@ def write_onnx(name: str, folder: Path, *, opset: int | None = None, optimize: b
             value.const_value = onnx_ir.ExternalTensor(
                 "weights.bin", 0, held.nbytes, held.dtype, shape=held.shape, name=value.name
             )
-    path = folder / f"{name}.{opset or 'default'}{'' if optimize else '.plain'}.onnx"
-    path.write_bytes(program.model_proto.SerializeToString())
-    return path
+    # Another process may be at the same file; whoever is last leaves a whole one.
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_bytes(program.model_proto.SerializeToString())
+    return part.replace(path)
 
 
 def attention_written_out(

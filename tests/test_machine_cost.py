@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from edpc.machine.annotate import annotate
 from edpc.machine.build import build_table
 from edpc.machine.catalogue import model_of
 from edpc.machine.compose import compose, dram_bytes, kernel_sum, overlap
-from edpc.machine.model import MODELS, register
+from edpc.machine.model import MODELS, Constants, leading_shape, register
 from edpc.machine.rates import per_row, served_as
+from edpc.machine.roofline import Roofline
+from edpc.machine.table import CostColumns, KernelTable
 from edpc.machine.uncertainty import totals, uncertainty
 from edpc.target import Basis, Target
 from targets.h100 import TARGET as H100
@@ -193,6 +196,31 @@ def test_the_assumed_fraction_is_the_share_of_assumed_sensitivities() -> None:
     assert uncertainty(model_of(target), table, target, None).assumed_fraction == pytest.approx(expected, rel=0.02)
     known = replace(target, static_power=replace(target.static_power, basis=Basis.DATASHEET))
     assert uncertainty(model_of(known), table, known, None).assumed_fraction == 0.0
+
+
+class Late(Roofline):
+    """Asks for what launches take only where it sees several machines at once."""
+
+    def evaluate(self, table: KernelTable, target: Target, constants: Constants, plan: Any) -> CostColumns:
+        if not leading_shape(constants):
+            constants = {key: target.constants()[key] if key == "launch" else constants[key] for key in constants}
+        return super().evaluate(table, target, constants, plan)
+
+
+def test_what_only_a_varied_machine_asks_for_is_varied_too() -> None:
+    graph, target = linear_bias_relu(), reference(launch=1e-6)
+    table = build_table(graph, alone(graph), target)
+    found = {e.constant: e for e in uncertainty(Late(), table, target, None).elasticities}
+    assert found == {e.constant: e for e in uncertainty(Roofline(), table, target, None).elasticities}
+    assert any(e.edp for e in found.values())
+
+
+def test_what_nothing_asks_for_has_no_influence() -> None:
+    graph = linear_bias_relu()
+    target = replace(reference(), parameters={**reference().parameters, "idle.thing": q(0.5, "s")})
+    table = build_table(graph, alone(graph), target)
+    found = {e.constant: e for e in uncertainty(Roofline(), table, target, None).elasticities}
+    assert (found["idle.thing"].energy, found["idle.thing"].latency) == (0.0, 0.0)
 
 
 def test_variants_in_one_evaluation_equal_evaluations_one_by_one() -> None:

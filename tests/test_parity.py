@@ -8,6 +8,7 @@ the same rewrite made on the torch side gives the same figures again: nothing el
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -76,7 +77,10 @@ class Exports:
 
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
-    return Exports(tmp_path_factory.mktemp("onnx"))
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports"  # one for all processes of a run
+    folder.mkdir(exist_ok=True)
+    return Exports(folder)
 
 
 def compiled(graph: Graph, target: str, precision: str | None) -> Report:

@@ -171,8 +171,9 @@ def test_a_cluster_gives_the_same_rows(model: str, tmp_path: Path) -> None:
     assert found.stdout.encode() == to_csv(run_sweep(grid(model)))
 
 
-def test_a_scheduler_that_is_not_there_is_one_sentence(model: str) -> None:
+def test_a_scheduler_that_is_not_there_is_one_sentence(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
+    monkeypatch.setattr("edpc.sweep.run.PATIENCE_S", 0.5)
     refused(edpc("sweep", model, "--batch", "1", "--scheduler", "tcp://127.0.0.1:9"), 2, "no dask scheduler answers")
 
 

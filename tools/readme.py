@@ -12,21 +12,28 @@ prints; it is left alone where the measurements are not at hand.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
+import click
+from click.testing import CliRunner
+
+from edpc.cli.main import cli as edpc
+from edpc.cli.opt import opt
+from tools.validate.__main__ import main as validate
 from tools.validate.measured import FOLDER
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/attribution.md", "docs/passes.md", "docs/reference.md", "docs/targets.md")
 BLOCK = re.compile(r"(?P<mark><!-- output: (?P<command>.+?) -->\n```\w*\n)(?P<text>.*?)(?P<end>^```$)", re.DOTALL | re.MULTILINE)
 TABLE = re.compile(r"(?P<mark><!-- table: (?P<command>.+?) -->\n)(?P<text>.*?)(?P<end>^<!-- end -->$)", re.DOTALL | re.MULTILINE)
-MODULES = {"edpc": "edpc.cli.main", "edpc-opt": "edpc.cli.opt", "tools.validate": "tools.validate"}
+_WIDTH = 78  # of help, as where there is no terminal
+PROGRAMS: dict[str, click.Command] = {"edpc": edpc, "edpc-opt": opt, "tools.validate": validate}
 
 
 def output_of(command: str) -> str:
@@ -38,16 +45,12 @@ def output_of(command: str) -> str:
     first, *filters = command.split(" | ")
     program, *arguments = shlex.split(first)
     # Documents describe no machine in particular: whatever was calibrated here is left out.
-    done = subprocess.run(
-        [sys.executable, "-m", MODULES[program], *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "EDPC_CPU_HOST": os.devnull},
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{first} answered {done.returncode}: {done.stderr.strip()}")
+    with contextlib.chdir(ROOT):
+        done = CliRunner(env={"EDPC_CPU_HOST": os.devnull}).invoke(
+            PROGRAMS[program], arguments, prog_name=program, terminal_width=_WIDTH
+        )
+    if done.exit_code:
+        raise SystemExit(f"{first} answered {done.exit_code}: {done.stderr.strip() or done.exception!r}")
     lines = done.stdout.rstrip("\n").split("\n")
     for text in filters:
         name, _, argument = text.partition(" ")

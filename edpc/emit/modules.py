@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edpc.emit.document import Block, Column, Lines, Table, printable
 from edpc.report import OperatorReport, Report
@@ -12,7 +12,19 @@ from edpc.units import format_quantity
 
 OWN = "(its own operators)"
 _INDENT = "  "
-_Key = tuple[tuple[str, ...], bool]  # a module, and whether only its own operators are meant
+
+
+@dataclass(slots=True)
+class _Module:
+    """A module, or what one calls itself beside its parts; `parts` are in order of execution."""
+
+    name: str
+    is_own: bool
+    operators: list[OperatorReport] = field(default_factory=list)
+    parts: dict[tuple[str, bool], _Module] = field(default_factory=dict)
+
+    def part(self, name: str, is_own: bool) -> _Module:
+        return self.parts.setdefault((name, is_own), _Module(name, is_own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +53,23 @@ def module_rows(report: Report, depth: int) -> list[ModuleRow]:
 
     The parts of a module, with its own operators as one of them where it has both, sum to it in every column.
     """
-    held: dict[_Key, list[OperatorReport]] = {((), False): list(report.operators)}
-    parts: dict[tuple[str, ...], dict[_Key, None]] = {}  # a dict is a set that keeps its order
+    whole = _Module("", False)
     for operator in report.operators:
-        path = tuple(operator.module_path.split(".")[:depth]) if operator.module_path else ()
-        keys: list[_Key] = [(path[:level], False) for level in range(1, len(path) + 1)]
+        whole.operators.append(operator)
+        at, path = whole, operator.module_path.split(".")[:depth] if operator.module_path else []
+        for name in path:
+            at = at.part(name, False)
+            at.operators.append(operator)
         if len(path) < depth:
-            keys.append((path, True))
-        above: tuple[str, ...] = ()
-        for key in keys:
-            held.setdefault(key, []).append(operator)
-            parts.setdefault(above, {})[key] = None
-            above = key[0]
+            at.part(OWN, True).operators.append(operator)
     rows = []
-    waiting: list[_Key] = [((), False)]
+    waiting: list[tuple[_Module, tuple[str, ...]]] = [(whole, ())]
     while waiting:
-        path, is_own = key = waiting.pop()
-        rows.append(_row(path, is_own, held[key]))
-        inside = [] if is_own else [*parts.get(path, ())]
-        if inside != [(path, True)]:
-            waiting += reversed(inside)
+        module, path_of = waiting.pop()
+        rows.append(_row(path_of, module.is_own, module.operators))
+        inside = [*module.parts.values()]
+        if not (len(inside) == 1 and inside[0].is_own):
+            waiting += [(part, path_of if part.is_own else (*path_of, part.name)) for part in reversed(inside)]
     return rows
 
 

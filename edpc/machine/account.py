@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edpc.ir import DTYPE_BITS
-from edpc.machine.table import CostColumns, Floats, KernelTable, Names
+from edpc.machine.table import CostColumns, Floats, KernelTable, Names, distinct
 from edpc.target import Target
 
 # Bits of arithmetic formats that are no element types.
@@ -15,8 +15,8 @@ _LEAST_DYNAMIC = 0.05  # of the power limit
 
 def element_bytes(precision: Names) -> Floats:
     """Bytes of one element as the arithmetic reads it, shape (n,); an unknown format counts as four."""
-    formats, inverse = np.unique(precision, return_inverse=True)
-    widths = [DTYPE_BITS.get(str(p), _FORMAT_BITS.get(str(p), 32)) / 8.0 for p in formats]
+    formats, inverse = distinct(precision)
+    widths = [DTYPE_BITS.get(p, _FORMAT_BITS.get(p, 32)) / 8.0 for p in formats]
     return np.array(widths, float)[inverse]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edpc.machine.model import spread
+from edpc.machine.model import spread, summed
 from edpc.machine.table import Floats, KernelTable
 
 
@@ -78,11 +78,7 @@ def compose(
 
 def kernel_sum(table: KernelTable, per_operator: Floats) -> Floats:
     """Sums a column over the operators of each kernel: shape (..., n) to (..., g)."""
-    g = len(table.group)
-    rows = np.asarray(per_operator, float)
-    flat = rows.reshape(-1, rows.shape[-1])
-    summed: Floats = np.stack([np.bincount(table.kernel, row, g) for row in flat]).astype(float)
-    return summed.reshape(*rows.shape[:-1], g)
+    return summed(np.asarray(per_operator, float), table.kernel, len(table.group))
 
 
 def external_bytes(table: KernelTable) -> Floats:

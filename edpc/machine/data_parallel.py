@@ -39,7 +39,7 @@ from edpc.machine.data_parallel_rereads import with_rereads
 from edpc.machine.data_parallel_vector import PARAMETERS as VECTOR
 from edpc.machine.data_parallel_vector import QUANTISE, ROWWISE, Patterns, patterns, vector_times
 from edpc.machine.mixed_step import PARAMETERS as SERVING
-from edpc.machine.model import Constants, CostModel, register, spread
+from edpc.machine.model import Constants, CostModel, completed, leading_shape, register, spread
 from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of, utilization
 from edpc.machine.table import CostColumns, Flags, Floats, Ints, KernelTable, Names
 from edpc.operators import Family
@@ -151,7 +151,7 @@ class DataParallel(CostModel):
 
     def evaluate(self, table: KernelTable, target: Target, constants: Constants, plan: Plan) -> CostColumns:
         """Latency and energy of every kernel, divided among its operators."""
-        c = {**target.constants(), **constants}
+        c = completed(constants, target)
         table = _touched(table, plan)
         sms = c["sm.count"]
         eager = target.setting("launch") == "eager"
@@ -272,7 +272,7 @@ def _main(table: KernelTable, kernel: Ints, form: Names) -> Ints:
 
 def _bodies(table: KernelTable, target: Target, c: Constants, plan: Plan) -> _Bodies:
     """Busy times of every kernel at full clock."""
-    lead = np.broadcast_shapes(*(np.shape(v)[:-1] for v in c.values()))
+    lead = leading_shape(c)
     g = len(table.group)
     found = _Bodies(*(np.zeros((*lead, g)) for _ in range(6)))
     found.q += np.inf

@@ -3,17 +3,59 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from edpc.errors import UsageError
-from edpc.machine.table import CostColumns, Floats, KernelTable
+from edpc.machine.table import CostColumns, Floats, Ints, KernelTable
 from edpc.target import Target
 
 # Values by the names of `Target.constants()`: floats, or arrays of shape (variants, 1) for sweeps and draws.
 Constants = Mapping[str, float | Floats]
+
+
+_SHORT = 2_000  # operators up to which all variants are summed at once; beyond, one by one stays in the cache
+
+
+class Asked(Mapping[str, float | Floats]):
+    """Constants that remember which of them a model asked for.
+
+    Attributes:
+        held: the constants. names: of those whose values were read, by whoever shares the set.
+    """
+
+    def __init__(self, held: Constants, names: set[str] | None = None) -> None:
+        self.held = dict(held)
+        self.names: set[str] = set() if names is None else names
+
+    def __getitem__(self, name: str) -> float | Floats:
+        value = self.held[name]
+        self.names.add(name)
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.held)
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+
+def completed(constants: Constants, target: Target) -> Constants:
+    """The constants, and the target's nominal values where there are none."""
+    if isinstance(constants, Asked):
+        return Asked({**target.constants(), **constants.held}, constants.names)
+    return {**target.constants(), **constants}
+
+
+def leading_shape(constants: Constants) -> tuple[int, ...]:
+    """The leading axes of figures under these constants: none, or (variants,)."""
+    held = constants.held if isinstance(constants, Asked) else constants
+    return np.broadcast_shapes(*{value.shape[:-1] for value in held.values() if isinstance(value, np.ndarray)})
 
 
 class CostModel(ABC):
@@ -62,7 +104,29 @@ def register(model: CostModel) -> CostModel:
     return model
 
 
-def spread(per_kernel: Floats, weight: Floats, kernel: Any) -> Floats:
+def summed(rows: Floats, kernel: Ints, g: int) -> Floats:
+    """Sums over the operators of each kernel.
+
+    Args:
+        rows: shape (..., n).
+        kernel: shape (n,), row of each operator's kernel.
+        g: how many kernels there are.
+
+    Returns:
+        Shape (..., g).
+    """
+    lead = rows.shape[:-1]
+    flat = rows.reshape(-1, rows.shape[-1])
+    found: Floats
+    if len(flat) == 1 or len(kernel) > _SHORT:
+        found = np.stack([np.bincount(kernel, row, g) for row in flat]).astype(float)
+    else:
+        at = kernel + g * np.arange(len(flat))[:, None]
+        found = np.bincount(at.reshape(-1), flat.reshape(-1), len(flat) * g).astype(float)
+    return found.reshape(*lead, g)
+
+
+def spread(per_kernel: Floats, weight: Floats, kernel: Ints) -> Floats:
     """Divides a figure per kernel among its operators in proportion to `weight`; equally where all weights are zero.
 
     Args:
@@ -75,8 +139,7 @@ def spread(per_kernel: Floats, weight: Floats, kernel: Any) -> Floats:
     """
     g = per_kernel.shape[-1]
     weight = np.broadcast_to(weight, (*np.broadcast_shapes(weight.shape[:-1], per_kernel.shape[:-1]), weight.shape[-1]))
-    flat = weight.reshape(-1, weight.shape[-1])
-    total = np.stack([np.bincount(kernel, row, g) for row in flat]).reshape(*weight.shape[:-1], g)
+    total = summed(weight, kernel, g)
     members = np.maximum(np.bincount(kernel, minlength=g), 1)
     idle = total <= 0.0
     share = np.where(idle[..., kernel], 1.0 / members[kernel], weight / np.where(idle, 1.0, total)[..., kernel])

@@ -8,7 +8,7 @@ import numpy as np
 
 from edpc.machine.compose import kernel_sum
 from edpc.machine.model import Constants
-from edpc.machine.table import Floats, KernelTable, Names
+from edpc.machine.table import Floats, KernelTable, Names, distinct
 from edpc.target import Target, Unit
 
 # Where a unit lacks a precision, the arithmetic runs in the first of these that it has.
@@ -69,8 +69,8 @@ def per_row(target: Target, constants: Constants, unit: str, part: str, precisio
         Shape (n,) or (variants, n).
     """
     there = unit_of(target, unit)
-    formats, inverse = np.unique(precision, return_inverse=True)
-    values = [np.asarray(constants[f"{there.name}.{served_as(there, str(p), part)}.{part}"], float) for p in formats]
+    formats, inverse = distinct(precision)
+    values = [np.asarray(constants[f"{there.name}.{served_as(there, p, part)}.{part}"], float) for p in formats]
     if not values:
         return np.zeros(0)
     shape = np.broadcast_shapes(*(v.shape for v in values))

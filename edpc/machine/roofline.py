@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edpc.machine.compose import compose, external_bytes, kernel_sum
-from edpc.machine.model import Constants, CostModel, register
+from edpc.machine.model import Constants, CostModel, completed, register
 from edpc.machine.rates import arithmetic_energy, arithmetic_time, utilization
 from edpc.machine.table import CostColumns, KernelTable
 from edpc.target import Target
@@ -29,7 +29,7 @@ class Roofline(CostModel):
 
     def evaluate(self, table: KernelTable, target: Target, constants: Constants, plan: Any) -> CostColumns:
         """The longer of arithmetic at peak and bytes at bandwidth, per kernel."""
-        c = {**target.constants(), **constants}
+        c = completed(constants, target)
         bytes_moved = external_bytes(table)
         seconds = arithmetic_time(table, target, c)
         compute = kernel_sum(table, seconds)

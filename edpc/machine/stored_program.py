@@ -34,7 +34,7 @@ from edpc.machine.compose import external_bytes, kernel_sum
 from edpc.machine.model import Constants, CostModel, register, spread
 from edpc.machine.rates import arithmetic_energy, per_row, served_as, unit_of, utilization
 from edpc.machine.stored_program_lines import COMPUTE_LINES, FUSED_LINES, LINES, PASSING, calls_of, line_of
-from edpc.machine.table import CostColumns, Floats, Ints, KernelTable
+from edpc.machine.table import CostColumns, Floats, Ints, KernelTable, distinct
 from edpc.target import Target
 
 # Terms of a line, for the hot and the cold set: name -> (unit, what it is).
@@ -214,9 +214,9 @@ def _per_run(executed: Executed, constants: Constants) -> Floats:
     return np.asarray(constants.get("run.overhead", 0.0), float) * launched / max(float(launched.sum()), 1.0)
 
 
-def _line(constants: Constants, term: str, lines: Ints, prefix: str) -> Floats:
-    """One term of the lines of rows: shape (rows,) or (variants, rows)."""
-    used, inverse = np.unique(lines, return_inverse=True)
+def _line(constants: Constants, term: str, lines: tuple[list[int], Ints], prefix: str) -> Floats:
+    """One term of the lines of rows, given as the lines used and each row's place among them: (rows,) or (variants, rows)."""
+    used, inverse = lines
     values = [np.asarray(constants[f"{prefix}line.{LINES[i]}.{term}"], float) for i in used]
     shape = np.broadcast_shapes((1,), *(v.shape for v in values))
     found: Floats = np.concatenate([np.broadcast_to(v, shape) for v in values], axis=-1) if values else np.zeros(0)
@@ -226,8 +226,8 @@ def _line(constants: Constants, term: str, lines: Ints, prefix: str) -> Floats:
 def _core_seconds(table: KernelTable, target: Target, constants: Constants) -> Floats:
     """Every operator's arithmetic at the peak of one core, in s; formats whose peak libraries do not reach are derated."""
     unit = unit_of(target, "matrix")
-    formats, inverse = np.unique(table.precision, return_inverse=True)
-    attained = [np.asarray(constants.get(f"attained.{served_as(unit, str(p))}", 1.0), float) for p in formats]
+    formats, inverse = distinct(table.precision)
+    attained = [np.asarray(constants.get(f"attained.{served_as(unit, p)}", 1.0), float) for p in formats]
     shape = np.broadcast_shapes((1,), *(a.shape for a in attained))
     reached = np.concatenate([np.broadcast_to(a, shape) for a in attained], axis=-1)[..., inverse] if attained else np.ones(0)
     seconds: Floats = (
@@ -242,13 +242,15 @@ def _times(table: KernelTable, target: Target, constants: Constants, executed: E
     """All kernels under one constant set."""
     calibrated = _is_calibrated(target)
     prefix = f"threads.{target.setting('threads')}." if calibrated else ""
+    used, inverse = np.unique(executed.line, return_inverse=True)
+    lines = used.tolist(), inverse
 
     def term(name: str) -> Floats:
-        value = _line(constants, f"{name}_{heat}", executed.line, prefix)
+        value = _line(constants, f"{name}_{heat}", lines, prefix)
         if calibrated or heat == "hot":
             return value
         worse = np.maximum if name in {"node", "call", "pass"} else np.minimum
-        return np.asarray(worse(value, _line(constants, f"{name}_hot", executed.line, prefix)))
+        return np.asarray(worse(value, _line(constants, f"{name}_hot", lines, prefix)))
 
     kernel = table.kernel
     arithmetic = loads.serial / term("flop")[..., kernel]

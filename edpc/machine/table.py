@@ -18,6 +18,14 @@ Names = NDArray[np.str_]
 Flags = NDArray[np.bool_]
 
 
+def distinct(column: Names) -> tuple[list[str], Ints]:
+    """The texts of a column, ascending, and the number of each row's: shape (n,). (Sorting Python's strings beats numpy's.)"""
+    texts = column.tolist()
+    found = sorted(set(texts))
+    number = {text: i for i, text in enumerate(found)}
+    return found, np.array([number[text] for text in texts], np.int64)
+
+
 @dataclass(frozen=True)
 class KernelTable:
     """The columns. n operators, c contractions, g kernels (groups); all sums over executions.

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -24,8 +25,8 @@ import numpy as np
 
 from edpc.ir import Elasticity
 from edpc.machine.compose import kernel_sum
-from edpc.machine.model import Constants, CostModel
-from edpc.machine.table import Floats, Ints, KernelTable
+from edpc.machine.model import Asked, Constants, CostModel
+from edpc.machine.table import CostColumns, Floats, Ints, KernelTable
 from edpc.target import Basis, Quantity, Target
 
 DRAWS = 64
@@ -65,7 +66,11 @@ def totals(model: CostModel, table: KernelTable, target: Target, constants: Cons
         constants: what overrides the nominal values, floats or (variants, 1).
         plan: the model's choices.
     """
-    found = model.evaluate(table, target, constants, plan)
+    return _summed(model.evaluate(table, target, constants, plan), target, constants)
+
+
+def _summed(found: CostColumns, target: Target, constants: Constants) -> tuple[Floats, Floats]:
+    """As `totals`, of columns."""
     latency = (found.compute_s + found.memory_s + found.overhead_s).sum(axis=-1)
     dynamic = (found.compute_j + found.on_chip_j + found.dram_j + found.overhead_j).sum(axis=-1)
     static = np.asarray(constants.get("static_power", target.static_power.value), float)
@@ -75,31 +80,30 @@ def totals(model: CostModel, table: KernelTable, target: Target, constants: Cons
 def uncertainty(model: CostModel, table: KernelTable, target: Target, plan: Any) -> Uncertainty:
     """How sure the totals of a table are on a target; the nominal totals lie inside the intervals."""
     known = _by_role(target)
-    nominal = {key: quantity.value for key, quantity in known.items()}
-    energy, latency = (float(total) for total in totals(model, table, target, nominal, plan))
+    asked = Asked({key: quantity.value for key, quantity in known.items()})
+    nominal = model.evaluate(table, target, asked, plan)
+    energy, latency = (float(total) for total in _summed(nominal, target, asked))
     here = energy, latency
     if len(table.names) > _MOST_OPERATORS:
         table = _sample(table)
         plan = model.plan(table, target)
-        part_j, part_s = totals(model, table, target, nominal, plan)
+        nominal = model.evaluate(table, target, asked, plan)
+        part_j, part_s = _summed(nominal, target, asked)
         here = float(part_j), float(part_s)
 
-    def relative(found: tuple[Floats, Floats]) -> list[Floats]:
-        return [column / total if total > 0.0 else np.ones_like(column) for column, total in zip(found, here, strict=True)]
-
-    energies, latencies = relative(_in_parts(totals, model, table, target, _drawn(model, table, target, plan), plan))
-    nudged = [key for key, q in known.items() if q.value != 0.0 and not key.endswith(ERROR)]
-    variants = {key: np.full((len(nudged), 1), value, float) for key, value in nominal.items()}
-    for number, key in enumerate(nudged):
-        variants[key][number] *= 1.0 + _NUDGE
-    nudged_j, nudged_s = relative(_in_parts(totals, model, table, target, variants, plan))
+    varied, draws, nudged = _varied(model, table, target, plan, asked, nominal)
+    relative = [column / total if total > 0.0 else np.ones_like(column) for column, total in zip(varied, here, strict=True)]
+    energies, latencies = (column[:draws] for column in relative)
     step = np.log1p(_NUDGE)
-    slopes = zip((np.log(nudged_j) / step).tolist(), (np.log(nudged_s) / step).tolist(), strict=True)
-    names = _names(target)
+    pairs = list(zip(*((np.log(column[draws:]) / step).tolist() for column in relative), strict=True))
+    slopes = dict(zip(nudged, pairs[1:], strict=True))
+    names = target.names()
     elasticities = tuple(
-        Elasticity(names[key], known[key].basis.value, *pair)
-        for key, pair in zip(nudged, slopes, strict=True)
-        if any(pair) or not _is_count(known[key])
+        Elasticity(names[key], quantity.basis.value, *pair)
+        for key, quantity in known.items()
+        if quantity.value != 0.0 and not key.endswith(ERROR)
+        # What no figure asks for has no influence: its machine is the nominal one.
+        if any(pair := slopes.get(key, pairs[0])) or not _is_count(quantity)
     )
     weight = sum(abs(e.edp) for e in elasticities)
     assumed = sum(abs(e.edp) for e in elasticities if e.basis == Basis.ASSUMED)
@@ -111,6 +115,35 @@ def uncertainty(model: CostModel, table: KernelTable, target: Target, plan: Any)
         elasticities=elasticities,
         draws=tuple(zip((energies * energy).tolist(), (latencies * latency).tolist(), strict=True)),
     )
+
+
+def _varied(
+    model: CostModel, table: KernelTable, target: Target, plan: Any, asked: Asked, nominal: CostColumns
+) -> tuple[tuple[Floats, Floats], int, list[str]]:
+    """Totals of the drawn machines, of the nominal one, and of one for each constant with that constant nudged.
+
+    Only constants that a figure asks for are varied. Which these are is seen in the asking, here too: a drawn machine may ask
+    for more than the nominal one.
+
+    Returns:
+        Energy and latency, one figure per machine in that order; how many draws there are; and the nudged constants.
+    """
+    known = _by_role(target)
+    while True:
+        before = set(asked.names)
+        keys = [key for key in known if key in before]
+        drawn = _drawn(target, table, nominal, asked, keys)
+        draws = len(next(iter(drawn.values())))
+        nudged = [key for key in keys if known[key].value != 0.0 and not key.endswith(ERROR)]
+        variants = {}
+        for key, column in drawn.items():
+            others = np.full((1 + len(nudged), column.shape[1]), known[key].value, float)
+            variants[key] = np.concatenate([column, others])
+        for number, key in enumerate(nudged, draws + 1):
+            variants[key][number] *= 1.0 + _NUDGE
+        found = _in_parts(totals, model, table, target, asked, variants, plan)
+        if asked.names == before:
+            return found, draws, nudged
 
 
 def share_constants(first: Target, second: Target) -> bool:
@@ -134,37 +167,59 @@ def _identity(key: str, quantity: Quantity) -> int:
 
 def kernel_draws(model: CostModel, table: KernelTable, target: Target, plan: Any) -> tuple[Floats, Floats]:
     """Energy (J) and latency (s) of every kernel under the draws that `uncertainty` makes, shape (draws, kernels) each."""
-    return _in_parts(_by_kernel, model, table, target, _drawn(model, table, target, plan), plan)
+    asked = Asked(target.constants())
+    nominal = model.evaluate(table, target, asked, plan)
+    return _in_parts(_by_kernel, model, table, target, asked, _drawn(target, table, nominal, asked, list(asked)), plan)
 
 
 def _by_kernel(model: CostModel, table: KernelTable, target: Target, constants: Constants, plan: Any) -> tuple[Floats, Floats]:
     """As `totals`, kernel by kernel."""
-    found = model.evaluate(table, target, constants, plan)
+    return _per_kernel(model.evaluate(table, target, constants, plan), table, constants)
+
+
+def _per_kernel(found: CostColumns, table: KernelTable, constants: Constants) -> tuple[Floats, Floats]:
     latency = kernel_sum(table, found.compute_s + found.memory_s + found.overhead_s)
     dynamic = kernel_sum(table, found.compute_j + found.on_chip_j + found.dram_j + found.overhead_j)
     return dynamic + constants["static_power"] * latency, latency
 
 
-def _drawn(model: CostModel, table: KernelTable, target: Target, plan: Any) -> dict[str, Floats]:
-    """Every constant's draws, (draws, 1); model errors (draws, kernels). One nominal variant where nothing is uncertain."""
+def _drawn(target: Target, table: KernelTable, nominal: CostColumns, constants: Constants, keys: list[str]) -> dict[str, Floats]:
+    """Draws of the constants `keys`, (draws, 1); model errors (draws, kernels). One variant where nothing is uncertain.
+
+    Args:
+        target: the machine.
+        table: the columns.
+        nominal: what they cost at its nominal constants.
+        constants: these constants.
+        keys: what to draw.
+    """
     known = _by_role(target)
     ranged = {key: q for key, q in known.items() if q.range is not None and q.range[0] < q.range[1]}
+    errors = {key: q for key, q in ranged.items() if key.endswith(ERROR)}
     draws = DRAWS if ranged else 1
-    variants = {key: np.full((draws, 1), quantity.value, float) for key, quantity in known.items()}
-    for key, quantity in ranged.items():
-        if not key.endswith(ERROR):
-            rng = np.random.default_rng([_SEED, _identity(key, quantity)])
-            variants[key] = _triangle(_strata(rng, draws, 1), quantity)
-    errors = [key for key in ranged if key.endswith(ERROR)]
-    if errors:
-        nominal = {key: np.array([[q.value]], float) for key, q in known.items()}
-        alike = np.stack(_by_kernel(model, table, target, nominal, plan))[:, 0, :]
+    variants = {}
+    for key in keys:
+        if key not in ranged:
+            variants[key] = np.full((draws, 1), known[key].value, float)
+        elif key not in errors:
+            variants[key] = _draws_of(_identity(key, known[key]), known[key].value, *(known[key].range or ()))
+    if asked := [key for key in keys if key in errors]:
+        alike = np.stack(_per_kernel(nominal, table, constants))
         _, kernel = np.unique(alike, axis=1, return_inverse=True)
-        rng = np.random.default_rng([_SEED, *(_identity(key, ranged[key]) for key in errors)])
+        rng = np.random.default_rng([_SEED, *(_identity(key, q) for key, q in errors.items())])
         strata = _strata(rng, draws, int(kernel.max(initial=-1)) + 1)
-        for key in errors:
-            variants[key] = _tails(strata, ranged[key])[:, kernel.reshape(-1)]
+        for key in asked:
+            variants[key] = _tails(strata, errors[key])[:, kernel.reshape(-1)]
     return variants
+
+
+@lru_cache(maxsize=4096)
+def _draws_of(identity: int, peak: float, low: float, high: float) -> Floats:
+    """The draws of a constant, (draws, 1); they are not to be written to."""
+    rng = np.random.default_rng([_SEED, identity])
+    drawn = _triangle(_strata(rng, DRAWS, 1), low, peak, high)
+    drawn.setflags(write=False)
+    return drawn
 
 
 def _strata(rng: np.random.Generator, draws: int, columns: int) -> Floats:
@@ -201,24 +256,13 @@ def some_kernels(table: KernelTable, chosen: Ints) -> KernelTable:
 def _by_role(target: Target) -> dict[str, Quantity]:
     """Every constant with its basis and range, by the names of `Target.constants`."""
     quantities = target.quantities()
-    return {key: quantities[name] for key, name in _names(target).items()}
+    return {key: quantities[name] for key, name in target.names().items()}
 
 
-def _names(target: Target) -> dict[str, str]:
-    """The names of `Target.constants`, each with the one that `--set` takes."""
-    roles = {memory.name: memory.role for memory in target.memories}
-    found = {}
-    for name in target.quantities():
-        head, _, rest = name.partition(".")
-        found[f"{roles[head]}.{rest}" if head in roles else name] = name
-    return found
-
-
-def _triangle(probability: Floats, quantity: Quantity) -> Floats:
-    """Quantiles of the triangle over a constant's range with its peak at the nominal value; over logarithms if positive."""
-    low, high = quantity.range or (quantity.value, quantity.value)
+def _triangle(probability: Floats, low: float, peak: float, high: float) -> Floats:
+    """Quantiles of the triangle from low to high with that peak; over logarithms if the range is positive."""
     positive = low > 0.0
-    a, peak, b = (np.log(x) if positive else x for x in (low, quantity.value, high))
+    a, peak, b = (np.log(x) if positive else x for x in (low, peak, high))
     left = (peak - a) / (b - a)
     below = a + np.sqrt(probability * (b - a) * (peak - a))
     above = b - np.sqrt((1.0 - probability) * (b - a) * (b - peak))
@@ -240,15 +284,17 @@ def _in_parts(
     model: CostModel,
     table: KernelTable,
     target: Target,
+    asked: Asked,
     variants: dict[str, Floats],
     plan: Any,
 ) -> tuple[Floats, Floats]:
-    """Energy and latency of every variant, evaluated so many at a time that memory stays bounded."""
+    """Energy and latency of every variant, so many at a time that memory stays bounded; other constants are `asked`."""
     count = len(next(iter(variants.values())))
     step = max(1, _FIGURES // max(len(table.names), 1))
     parts = []
     for start in range(0, count, step):
-        constants = {key: column[start : start + step] for key, column in variants.items()}
+        some = {key: column[start : start + step] for key, column in variants.items()}
+        constants = Asked({**asked.held, **some}, asked.names)
         parts.append(figures(model, table, target, constants, plan))
     energies, latencies = (np.concatenate(column) for column in zip(*parts, strict=True))
     return energies, latencies

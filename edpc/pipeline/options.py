@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
 from difflib import get_close_matches
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -33,7 +34,7 @@ def read_options(owner: type, given: Sequence[tuple[str, str]]) -> dict[str, Any
     """
     who = f"pass {owner.name}"  # type: ignore[attr-defined]
     known = {f.name: f for f in fields(owner) if f.init}
-    hints = get_type_hints(owner)
+    hints = _types(owner)
     found: dict[str, Any] = {}
     for option, value in given:
         field = option.replace("-", "_")
@@ -48,6 +49,12 @@ def read_options(owner: type, given: Sequence[tuple[str, str]]) -> dict[str, Any
         if field not in found and each.default is MISSING and each.default_factory is MISSING:
             raise UsageError(f"{who} needs the option {_shown(field)!r}")
     return found
+
+
+@cache
+def _types(owner: type) -> dict[str, Any]:
+    """The declared types of a dataclass's fields."""
+    return get_type_hints(owner)
 
 
 def write_options(value: Any) -> str:

@@ -20,6 +20,7 @@ from edpc.sweep.grid import Point, Sweep
 from edpc.version import __version__
 
 JOURNAL = "sweep.jsonl"
+PATIENCE_S = 10.0  # how long a scheduler may take to answer
 _AHEAD = 4  # points handed to a worker before it is done with the first
 
 
@@ -108,7 +109,7 @@ def _on_cluster(left: Sequence[tuple[int, Point]], address: str) -> Iterator[tup
     except ImportError:
         raise UsageError("--scheduler needs dask.distributed: pip install 'edpc[cluster]'") from None
     try:
-        client = Client(address, timeout="10s", set_as_default=False)
+        client = Client(address, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise UsageError(f"--scheduler {address}: no dask scheduler answers there ({error})") from None
     with client:

@@ -40,6 +40,7 @@ MACHINES: dict[str, tuple[str, Target]] = {
 _FIT = "bert_large"
 
 
+@cache
 def networks(machine: str, launch: str) -> Case:
     """End-to-end latency, in s, of the networks that were measured on a machine, a key of `MACHINES`, in a launch mode."""
     hardware, target = MACHINES[machine]
