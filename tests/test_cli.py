@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from edpc.emit.json_schema import FOLDER
@@ -45,7 +45,7 @@ def test_default_is_a_report_for_the_cpu(model: str) -> None:
 @pytest.mark.parametrize("target", ["h100", "kpu", "tpu", "cpu"])
 def test_chain_makes_six_accesses_and_three_launches_apart_two_and_one_fused(model: str, target: str) -> None:
     made = json.loads(edpc(model, "--target", target, "--emit", "json").stdout)
-    jsonschema.validate(made, SCHEMAS["report"])
+    jsonschema_rs.validate(SCHEMAS["report"], made)
     separate, fused = made["fusion"]["separate"], made["fusion"]["fused"]
     assert (separate["dram_accesses"], separate["launches"]) == (6, 3)
     assert (fused["dram_accesses"], fused["launches"]) == (2, 1)
@@ -68,7 +68,7 @@ def test_fusion_off_is_the_separate_run(model: str) -> None:
 
 def test_all_targets_make_a_comparison(model: str) -> None:
     made = json.loads(edpc(model, "-t", "all", "-e", "json").stdout)
-    jsonschema.validate(made, SCHEMAS["comparison"])
+    jsonschema_rs.validate(SCHEMAS["comparison"], made)
     assert [row["target"] for row in made["rows"]] == ["h100", "kpu", "tpu", "cpu"]
     assert "Comparison" in edpc(model, "-t", "h100,kpu").stdout
 
@@ -110,7 +110,7 @@ def test_a_setting_may_be_for_one_target(model: str) -> None:
 def test_one_kind_goes_to_the_file(model: str, tmp_path: Path) -> None:
     result = edpc(model, "-e", "json", "-o", "out.anything")
     assert (result.exit_code, result.stdout) == (0, "")
-    jsonschema.validate(json.loads((tmp_path / "out.anything").read_bytes()), SCHEMAS["report"])
+    jsonschema_rs.validate(SCHEMAS["report"], json.loads((tmp_path / "out.anything").read_bytes()))
 
 
 def test_several_kinds_share_a_stem_or_a_folder(model: str, tmp_path: Path) -> None:

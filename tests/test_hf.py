@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from command_line import ROOT, edpc, refused
 from configurations import CONFIGURATIONS
@@ -173,7 +173,7 @@ def test_what_a_token_costs_is_in_every_form(config: Any) -> None:
     done = edpc(source, "--phase", "decode", "--past", "12", "--batch", "2", "-t", "tpu", "--emit", "json")
     assert done.exit_code == 0, done.output
     content = json.loads(done.stdout)
-    jsonschema.validate(content, json_schema(Report))
+    jsonschema_rs.validate(json_schema(Report), content)
     assert content["serving"]["tokens"] == 2
     text = edpc(source, "--phase", "decode", "--past", "12", "--batch", "2", "-t", "tpu").stdout
     assert "per generated token" in text
