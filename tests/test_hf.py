@@ -313,36 +313,42 @@ def test_the_environment_and_the_network_are_left_alone(config: Any, monkeypatch
     assert dict(os.environ) == before
 
 
-@pytest.mark.slow
-def test_llama_3_8b_counts_what_its_sizes_say(config: Any) -> None:
-    source = config(LLAMA_3_8B)
-    prefill = api.load(source, seq=2048, phase="prefill")
+def llama_3_8b(tokens: int, past: int, rows: int) -> tuple[int, int]:
+    """MACs, and bytes in 16 bits of weights and cache, of one step of so many sequences; logits are of the last token."""
     attention = 32 * 2 * 4096  # QK^T and AV of 32 layers, per query token and key token
-    assert macs(prefill) == 2048 * 32 * LAYER_WEIGHTS + 2048 * 2048 * attention + 4096 * 128256
-    # The 64 frequencies of the rotary embedding are stored too.
-    assert prefill.info.parameters == 32 * (LAYER_WEIGHTS + 2 * 4096) + 4096 + 2 * 4096 * 128256 + 64
-    decode = api.load(source, phase="decode", past=2048, batch=8)
-    assert macs(decode) == 8 * (32 * LAYER_WEIGHTS + 2049 * attention + 4096 * 128256)
-    report = api.compile(decode, "h100", precision="bf16")
-    weights, cache = 2 * (32 * LAYER_WEIGHTS + 4096 * 128256), 8 * 2 * 32 * 8 * 128 * 2049 * 2
-    assert report.totals.dram_bytes == pytest.approx(weights + cache, rel=0.02)
+    per_row = tokens * 32 * LAYER_WEIGHTS + tokens * (past + tokens) * attention + 4096 * 128256
+    cache = rows * 2 * 32 * 8 * 128 * (past + tokens)
+    return rows * per_row, 2 * (32 * LAYER_WEIGHTS + 4096 * 128256 + cache)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", [["--phase", "prefill", "--seq", "2048"], ["--phase", "decode", "--past", "2048", "--batch", "64"]], ids=" ".join
+    ("options", "sizes"),
+    [
+        (["--phase", "prefill", "--seq", "2048"], (2048, 0, 1)),
+        (["--phase", "decode", "--past", "2048", "--batch", "64"], (1, 2048, 64)),
+    ],
+    ids=["prefill", "decode"],
 )
-def test_llama_3_8b_as_a_process_stays_within_its_budgets(config: Any, options: list[str]) -> None:
+def test_llama_3_8b_counts_what_its_sizes_say_within_its_budgets(
+    config: Any, options: list[str], sizes: tuple[int, int, int]
+) -> None:
     import resource
     import subprocess
 
-    source = config(LLAMA_3_8B)
-    command = [sys.executable, "-m", "edpc.cli.main", source, "-t", "h100", "--precision", "bf16", *options]
+    command = [sys.executable, "-m", "edpc.cli.main", config(LLAMA_3_8B), "-t", "h100", "--precision", "bf16", "--emit", "json"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, cwd=ROOT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert "token" in done.stdout
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 30  # of processor: the machine may be shared
     assert after.ru_maxrss < 2 * 1024 * 1024  # KiB
+    report = json.loads(done.stdout)
+    expected_macs, streamed = llama_3_8b(*sizes)
+    assert report["model"]["macs"] == expected_macs
+    # The 64 frequencies of the rotary embedding are stored too.
+    assert report["model"]["parameters"] == 32 * (LAYER_WEIGHTS + 2 * 4096) + 4096 + 2 * 4096 * 128256 + 64
+    assert report["serving"]["tokens"] == sizes[0] * sizes[2]
+    if "decode" in options:
+        assert report["totals"]["dram_bytes"] == pytest.approx(streamed, rel=0.02)
