@@ -258,6 +258,8 @@ def _gemv() -> Iterator[Build]:
 def _batched() -> Iterator[Build]:
     """Scores, softmax and values of attention."""
     for heads, tokens, width in (
+        (2, 24, 32),
+        (4, 20, 48),
         (4, 64, 32),
         (8, 128, 64),
         (12, 100, 64),

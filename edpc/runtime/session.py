@@ -136,9 +136,9 @@ def repeat(session: Any, feeds: Feeds, name: str, least_runs: int, least_s: floa
     return np.array(times)
 
 
-def lowest_mean(times: NDArray[np.float64]) -> float:
-    """Mean of the lowest tenth of the times."""
-    kept = np.sort(times)[: max(1, round(LOWEST * len(times)))]
+def lowest_mean(times: NDArray[np.float64], part: float = LOWEST) -> float:
+    """Mean of the lowest times, a tenth of them or another part."""
+    kept = np.sort(times)[: max(1, round(part * len(times)))]
     return float(kept.mean())
 
 
