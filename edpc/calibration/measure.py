@@ -35,7 +35,7 @@ _PLAN = "import-cleanup,apply-precision,annotate-operators,fuse-operators"
 _ENTRY_LINES = frozenset({"first_conv", "gather"})
 # Runs of a model at each visit: at least so many, and of small ones as many as fill so many seconds, up to the most.
 _LEAST_RUNS, _LEAST_S, _MOST_RUNS = 3, 4e-3, 60
-# Which part of the runs counts: alone, the lowest; among others the better half, as a long network cannot wait for a quiet moment.
+# Among others the better half of the runs counts: a long network cannot wait for a quiet moment.
 _USUAL = 0.5
 # Operators that the runtime inserts: the first of them under a name without a number.
 _INSERTED = frozenset({"ReorderInput", "ReorderOutput", "Reshape", "Transpose", "Cast"})
