@@ -25,11 +25,10 @@ from edpc.runtime.session import feeds_of, lowest_mean, node_times, open_session
 from edpc.target import Target
 from edpc.validation.results import ModelResult, NodeResult
 
-# Runs are spread over rounds, with and without the profiler in turn, so that a disturbance hits both alike.
-_ROUNDS = 4
-_LEAST_RUNS, _MOST_RUNS = 16, 400
-# A run that takes so long is repeated once a round.
-_LONG_S = 0.4
+# Runs are spread over rounds, with and without the profiler in turn: a disturbance hits both alike, and passes.
+_ROUNDS, _LEAST_RUNS, _MOST_RUNS = 10, 20, 400
+# A run that takes so long is repeated once a round, and in fewer of them.
+_LONG_S, _LONG_ROUNDS = 0.4, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +124,10 @@ def measure(prepared: Prepared, values: Mapping[str, Any], threads: int, seconds
         walls: list[float] = []
         once = run(plain, feeds, prepared.name)
         run(watched, feeds, prepared.name)
-        least = _LEAST_RUNS if once < _LONG_S else _ROUNDS
-        each = -(-int(np.clip(seconds / 2 / max(once, 1e-6), least, _MOST_RUNS)) // _ROUNDS)
+        rounds, least = (_ROUNDS, _LEAST_RUNS) if once < _LONG_S else (_LONG_ROUNDS, _LONG_ROUNDS)
+        each = -(-int(np.clip(seconds / 2 / max(once, 1e-6), least, _MOST_RUNS)) // rounds)
         joules = 0.0
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             settle(plain)
             if once < _LONG_S:
                 run(plain, feeds, prepared.name)
