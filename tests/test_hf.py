@@ -326,17 +326,19 @@ def llama_3_8b(tokens: int, past: int, rows: int) -> tuple[int, int]:
     ("options", "sizes"),
     [
         (["--phase", "prefill", "--seq", "2048"], (2048, 0, 1)),
+        (["--phase", "decode", "--past", "2048", "--batch", "8"], (1, 2048, 8)),
         (["--phase", "decode", "--past", "2048", "--batch", "64"], (1, 2048, 64)),
     ],
-    ids=["prefill", "decode"],
+    ids=["prefill", "decode 8", "decode 64"],
 )
 def test_llama_3_8b_counts_what_its_sizes_say_within_its_budgets(
-    config: Any, options: list[str], sizes: tuple[int, int, int]
+    config: Any, tmp_path: Path, options: list[str], sizes: tuple[int, int, int]
 ) -> None:
     import resource
     import subprocess
 
-    command = [sys.executable, "-m", "edpc.cli.main", config(LLAMA_3_8B), "-t", "h100", "--precision", "bf16", "--emit", "json"]
+    command = [sys.executable, "-m", "edpc.cli.main", config(LLAMA_3_8B), "-t", "h100", "--precision", "bf16"]
+    command += ["--emit", "report,json", "-o", str(tmp_path / "out")]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, cwd=ROOT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -344,7 +346,8 @@ def test_llama_3_8b_counts_what_its_sizes_say_within_its_budgets(
     assert done.stderr == ""
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 30  # of processor: the machine may be shared
     assert after.ru_maxrss < 2 * 1024 * 1024  # KiB
-    report = json.loads(done.stdout)
+    assert "token" in (tmp_path / "out.txt").read_text()
+    report = json.loads((tmp_path / "out.json").read_bytes())
     expected_macs, streamed = llama_3_8b(*sizes)
     assert report["model"]["macs"] == expected_macs
     # The 64 frequencies of the rotary embedding are stored too.

@@ -21,7 +21,7 @@ from edpc.runtime.denormals import masked_softmaxes
 from edpc.runtime.executed import executed, optimise
 from edpc.runtime.model import prepare, weights
 from edpc.runtime.origins import origins
-from edpc.runtime.session import feeds_of, node_times, open_session, profiled, run, settle
+from edpc.runtime.session import feeds_of, lowest_mean, node_times, open_session, profiled, run, settle
 from tests.command_line import edpc, refused
 
 pytest.importorskip("onnxruntime")
@@ -261,6 +261,13 @@ def test_large_inputs_are_random_all_the_same() -> None:
     assert value.dtype == np.float32
     assert float(value.mean()) == pytest.approx(0.0, abs=0.02)
     assert float(value.std()) == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_lowest_of_the_times_count() -> None:
+    times = np.array([9.0, 1.0, 3.0, 2.0, 8.0, 7.0, 4.0, 5.0, 6.0, 10.0])
+    assert lowest_mean(times) == 1.0
+    assert lowest_mean(times, 0.5) == 3.0
+    assert lowest_mean(times[:2], 0.1) == 1.0  # of few, one
 
 
 def test_threads_of_other_sessions_are_let_to_sleep(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def time_alone(suite: Suite, counts: Sequence[int], budget_s: float, progress: P
 
 
 def time_among(suite: Suite, threads: int, budget_s: float, progress: Progress) -> Floats:
-    """What nodes take in a model so large that everything has left the caches between two runs, as `time_alone`."""
+    """What nodes take in a model so large that everything has left the caches between two runs, in s, by row as `time_alone`."""
     progress(f"kernels among others, threads: {threads}", 0.0)
     seconds = _profile(suite, suite.whole, threads, suite.values, budget_s, _USUAL)
     inside = np.array([LINES[line] in _ENTRY_LINES for line in suite.plan.line]) | ~suite.entry
