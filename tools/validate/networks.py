@@ -1,12 +1,14 @@
 """Whole networks: what PyTorch took for transformers in fp32, eager and compiled, beside what edpc predicts end to end.
 
-No end-to-end row was fitted on the H100: its constants come from single kernels and from the nodes inside these two networks. The
-clock that boards of 75 W and less sustain comes from their BERT-large rows; GPT2-large counts as held out everywhere.
+No end-to-end row was fitted on the H100: its constants come from single kernels and from the nodes inside these two networks.
+Another machine takes one constant from its BERT-large rows where the data sheet does not say it: the clock that a board of 75 W
+and less sustains, or what operand delivery costs on older multiprocessors. GPT2-large counts as held out everywhere.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -57,6 +59,12 @@ def networks(machine: str, launch: str) -> Case:
             columns.append((line["op"] != _FIT, measured, report.latency_s, roofline, low, high))
     held_out, *figures = (np.array(column) for column in zip(*columns, strict=True))
     return Case(held_out, *figures)
+
+
+def together(machines: Sequence[str], launch: str) -> Case:
+    """The rows of several machines, keys of `MACHINES`, as one case."""
+    cases = [networks(machine, launch) for machine in machines]
+    return Case(*(np.concatenate([getattr(case, name) for case in cases]) for name in Case.__slots__))
 
 
 def predicted(model: str, batch: int, tokens: int, target: Target, launch: str) -> Report:

@@ -166,5 +166,15 @@ ROWS: tuple[Row, ...] = (
         for name, what, trivial, published, goal, case, covered in H200_ROWS
     ),
     *(_network(machine, "eager") for machine in networks.MACHINES),
+    Row(
+        "other-networks-eager",
+        "the same, the six other NVIDIA GPUs together",
+        networks.EAGER,
+        ROOFLINE + ", every operator apart",
+        "",
+        mean(15.0),
+        lambda: networks.together([name for name in networks.MACHINES if name != "h100"], "eager"),
+        False,
+    ),
     *(_network(machine, "graph") for machine in ("h100", "a100-40gb", "l4")),
 )
