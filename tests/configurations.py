@@ -149,6 +149,25 @@ CONFIGURATIONS: tuple[Configuration, ...] = (
     ("mixture of experts", "mixtral", "MixtralForCausalLM", _MOE),
     ("mixture of experts", "qwen2_moe", "Qwen2MoeForCausalLM", _MOE),
     ("mixture of experts", "qwen3_moe", "Qwen3MoeForCausalLM", _MOE),
+    (
+        "mixture of experts",
+        "switch_transformers",
+        "SwitchTransformersForConditionalGeneration",
+        {**_T5, "num_decoder_layers": 2, "num_experts": 4, "num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1},
+    ),
+    (
+        "mixture of experts",
+        "dbrx",
+        "DbrxForCausalLM",
+        {
+            "d_model": 32,
+            "n_heads": 4,
+            "n_layers": 2,
+            "vocab_size": 128,
+            "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 10000},
+            "ffn_config": {"ffn_hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
+        },
+    ),
     ("mixture of experts", "gpt_oss", "GptOssForCausalLM", {**_MOE, "sliding_window": 16}),
     (
         "mixture of experts",

@@ -144,6 +144,19 @@ def test_an_encoder_decoder_reads_the_prompt_once(config: Any) -> None:
     assert macs(longer) - macs(decode) == 2 * 2 * 4 * 8 * 384
 
 
+@pytest.mark.parametrize(
+    ("batch", "seq", "rows"),
+    [(2, 40, [20] * 4), (1, 3, [1] * 3), (2, 400, [128] * 4)],  # an even share; fewer tokens than experts; 64 a sequence at most
+)
+def test_experts_called_in_a_loop_get_their_even_share(config: Any, batch: int, seq: int, rows: list[int]) -> None:
+    graph = api.load(config(TINY["switch_transformers"]), batch=batch, seq=seq)
+    paths = {op.location.module_path: op.outputs[0].dims()[0] for _, op in graph.items() if op.location and op.kind == "matmul"}
+    where = "encoder.block.1.layer.1.mlp.experts."
+    assert [paths[f"{where}expert_{number}.wi"] for number in range(len(rows))] == rows
+    assert sum(path.startswith(where) for path in paths) == 2 * len(rows)
+    assert "every expert reads its even share of the tokens" in graph.info.notes
+
+
 def test_a_chunk_of_a_prompt_attends_to_the_past(config: Any) -> None:
     source = config(TINY["llama"])
     chunk, first = api.load(source, seq=8, past=24), api.load(source, seq=8, phase="prefill")

@@ -21,7 +21,8 @@ TOKENS = 8
 GENERATORS = frozenset({"decoder", "encoder-decoder", "mixture of experts", "state space"})
 # Their cache is of a kind of its own that the library does not take back as a `Cache`.
 NO_CACHE = frozenset({"rwkv"})
-EXPERTS = frozenset({"mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "deepseek_v3", "jamba"})
+# The counter does not know grouped products, nor a shape how many tokens a loop over experts finds.
+EXPERTS = frozenset({"mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "deepseek_v3", "jamba", "dbrx", "switch_transformers"})
 
 
 def written(configuration: Configuration, folder: Path) -> str:
@@ -72,7 +73,7 @@ def test_an_architecture_goes_to_a_report(
     assert report.target.batch == 2
     assert math.isclose(sum(op.energy_j for op in report.operators), report.energy_j, rel_tol=1e-9)
     assert math.isclose(sum(op.edp_js for op in report.operators), report.edp_js, rel_tol=1e-9)
-    if kind not in EXPERTS:  # the counter does not know grouped products
+    if kind not in EXPERTS:
         assert macs == counted_macs(configuration, report)
         assert report.model.macs <= macs  # what depends on no input is folded away
     if family in GENERATORS - {"encoder-decoder"} and kind not in NO_CACHE:

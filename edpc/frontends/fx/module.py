@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import io
 import logging
 import os
 import sys
@@ -207,11 +208,11 @@ def _resized(
 
 @contextlib.contextmanager
 def quiet(torch: Any) -> Iterator[None]:
-    """Torch's warnings and logs are about running the program, which nobody will."""
+    """Torch's warnings and logs are about running the program, which nobody will, as is the listing of one it gives up on."""
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

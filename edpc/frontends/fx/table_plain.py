@@ -112,6 +112,7 @@ MOVEMENTS: dict[str, Lowering] = {
     "msort": Row("sort", X, o.fixed(axis=0)),
     "multinomial": Row("multinomial", X),
     "nonzero": Row("nonzero", X),
+    "nonzero_static": Row("nonzero", X),
     "normal": Row("random", (), o.fixed(distribution="normal")),
     "one_hot": Row("one_hot", X),
     "pixel_shuffle": Row("depth_to_space", X),

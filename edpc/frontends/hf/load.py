@@ -14,6 +14,7 @@ from edpc.frontends.fx.lower import lower
 from edpc.frontends.fx.module import export, one_line
 from edpc.frontends.hf.cache import Template, cache_tensors, find_cache
 from edpc.frontends.hf.config import WRITTEN_OUT, Description, config_path, read_config
+from edpc.frontends.hf.experts import spread_evenly
 from edpc.frontends.hf.inputs import Architecture, reshaped, tensors
 from edpc.frontends.hf.library import ATTENTION, bounded, import_transformers, offline
 from edpc.ir import Graph
@@ -142,9 +143,12 @@ class _Run:
         model = self.architecture.model
         model.forward = types.MethodType(self._forward(list(inputs), template), model)
         try:
-            return export(model, {**inputs, **(template.shapes if template else {})}, where=self.where)
+            with spread_evenly(model, self.batch) as said:
+                program = export(model, {**inputs, **(template.shapes if template else {})}, where=self.where)
         finally:
             del model.forward
+        self.notes += said
+        return program
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the inputs of this run."""
@@ -200,8 +204,8 @@ class _Run:
             called = architecture.called(self.batch, self.past)
         inputs = tensors(reshaped(architecture, called, self.given, self.where), dtype)
         try:
-            with torch.no_grad(), architecture.runnable_without_data():
-                outputs = architecture.model(**inputs, **self._options())
+            with torch.no_grad(), architecture.runnable_without_data(), spread_evenly(architecture.model, self.batch):
+                outputs = architecture.model(**self._encoded(inputs), **self._options())
         except Exception as error:  # the library's code, on tensors without data
             raise ModelError(f"{self.where} cannot be run over {self.past} tokens: {one_line(error)}") from error
         cache = find_cache(outputs)
@@ -212,11 +216,23 @@ class _Run:
         hidden = outputs.get("encoder_last_hidden_state") if architecture.has_encoder else None
         return Template(cache, self.seq or 1), {} if hidden is None else {"encoder_hidden_state": hidden}
 
+    def _encoded(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments with the encoder's result in place of its input where `forward` would ask the encoder for a cache too."""
+        architecture = self.architecture
+        main = architecture.model.main_input_name
+        if self.phase is None or not architecture.has_encoder or "use_cache" in architecture.names or main not in arguments:
+            return arguments
+        rest = {name: value for name, value in arguments.items() if name != main}
+        prompt, encoder = arguments[main], architecture.model.get_encoder()
+        # When exported, such encoders do not make the mask that they make when they run.
+        seen = prompt.new_ones(prompt.shape) if architecture.reads_text else None
+        return {**rest, "encoder_outputs": encoder(**{main: prompt}, attention_mask=seen)}
+
     def _forward(self, names: Sequence[str], template: Template | None) -> Callable[..., list[Any]]:
         """A `forward` that takes and answers tensors only."""
         options, slot = self._options(), self.architecture.cache_argument
         original = type(self.architecture.model).forward
-        hidden = import_module("transformers.modeling_outputs").BaseModelOutput
+        hidden = import_module("transformers.modeling_outputs").MoEModelOutput
 
         def forward(model: Any, **given: Any) -> list[Any]:
             arguments = {name: given[name] for name in names if name != "encoder_hidden_state"}
@@ -224,7 +240,7 @@ class _Run:
                 arguments["encoder_outputs"] = hidden(last_hidden_state=given["encoder_hidden_state"])
             if template is not None and slot is not None:
                 arguments[slot] = template.made(given)
-            outputs = original(model, **arguments, **options)
+            outputs = original(model, **self._encoded(arguments), **options)
             cache = find_cache(outputs)
             return _results(outputs, cache) + (cache_tensors(cache) if cache is not None else [])
 
