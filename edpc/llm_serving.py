@@ -7,8 +7,8 @@ text) and the sampler, which sorts the logits of every sequence. Both were fitte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import exp
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -23,10 +23,12 @@ from edpc.machine.catalogue import model_of
 from edpc.machine.mixed_step import from_memory, heads, prompt_attention, vocabulary, with_tokens
 from edpc.machine.model import CostModel
 from edpc.machine.table import KernelTable
+from edpc.machine.uncertainty import constant_draws, interval, total_draws, totals
 from edpc.machine.walk import walk
 from edpc.target import Target
 
 CHAT_SPREAD = 0.9  # standard deviation over mean of the lengths of chat answers
+FIGURES = ("inter_token_s", "step_s", "power_w", "tokens_per_s", "energy_per_token_j")
 _RAREST = 1e-6  # steps with more prompts than all but this share are left out
 _STACK = "stack-projections,cache-in-place"
 
@@ -91,6 +93,7 @@ class Served:
         model, target, precision: names. batch: sequences decoded at once. context: tokens in a sequence's cache, mean.
         steps: by number of prompts read; the first reads none.
         notes: what a reader must know.
+        intervals: 90 % intervals of the figures, by name.
     """
 
     model: str
@@ -102,36 +105,43 @@ class Served:
     context: float
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def inter_token_s(self) -> float:
         """Inter-token latency, median: that of a step with a median number of prompts."""
-        return self.steps[median_arrivals([step.share for step in self.steps])].latency_s
+        return self._figure("inter_token_s")
 
     @property
     def step_s(self) -> float:
         """Mean latency of a step."""
-        return sum(step.share * step.latency_s for step in self.steps)
+        return self._figure("step_s")
 
     @property
     def power_w(self) -> float:
         """Mean board power."""
-        return sum(step.share * step.energy_j for step in self.steps) / self.step_s
+        return self._figure("power_w")
 
     @property
     def tokens_per_s(self) -> float:
         """Tokens decoded per second, all sequences together."""
-        return self.batch / self.step_s
+        return self._figure("tokens_per_s")
 
     @property
     def energy_per_token_j(self) -> float:
         """Joules per decoded token, the reading of prompts included."""
-        return self.power_w / self.tokens_per_s
+        return self._figure("energy_per_token_j")
+
+    def _figure(self, name: str) -> float:
+        shares = [step.share for step in self.steps]
+        found = _mixed(shares, [step.latency_s for step in self.steps], [step.energy_j for step in self.steps], self.batch)
+        return float(found[name])
 
     def to_dict(self) -> dict[str, Any]:
         """SI figures without rounding."""
-        names = ("model", "target", "precision", "batch", "prompt", "output", "context", "inter_token_s", "step_s", "power_w")
-        found: dict[str, Any] = {name: getattr(self, name) for name in (*names, "tokens_per_s", "energy_per_token_j")}
+        names = ("model", "target", "precision", "batch", "prompt", "output", "context")
+        found: dict[str, Any] = {name: getattr(self, name) for name in (*names, *FIGURES)}
+        found["intervals"] = {name: list(self.intervals[name]) for name in FIGURES if name in self.intervals}
         parts = ("prompts", "share", "gpu_s", "sampling_s", "gap_s", "latency_s", "energy_j")
         found["steps"] = [{name: getattr(step, name) for name in parts} for step in self.steps]
         return {"schema": "edpc/serving-v1", **found, "notes": list(self.notes)}
@@ -181,9 +191,9 @@ def serve(
     table = from_memory(kernelise(walk(graph), graph.groups, machine))
     on = machine.setting("serving") == "on"
     shares = arrivals(batch / output) if on else (1.0,)
-    priced = _Priced(model_of(machine), machine, table, batch, prompt)
+    priced = _Priced(model_of(machine), _streaming(machine), table, batch, prompt)
     steps = tuple(priced.step(prompts, share, on) for prompts, share in enumerate(shares))
-    return Served(
+    found = Served(
         model=graph.info.source or graph.name,
         target=machine.name,
         precision=graph.info.precision,
@@ -194,6 +204,26 @@ def serve(
         steps=steps,
         notes=(*notes, *((machine.settings["serving"].doc,) if on else ("the bare network: serving is off",)), *graph.info.notes),
     )
+    drawn = replace(priced, drawn=True)
+    parts = [drawn.parts(prompts, on) for prompts in range(len(shares))]
+    latencies = [gpu + sampling + gap for gpu, sampling, gap, _ in parts]
+    mixed = _mixed(shares, latencies, [energy for *_, energy in parts], batch)
+    return replace(found, intervals={name: interval(np.asarray(mixed[name]), getattr(found, name)) for name in FIGURES})
+
+
+def _mixed(shares: Sequence[float], latency_s: Sequence[Any], energy_j: Sequence[Any], batch: int) -> dict[str, Any]:
+    """The figures of a mixture of steps, by name; latencies and energies are numbers, or arrays of one shape."""
+    step_s = sum(share * latency for share, latency in zip(shares, latency_s, strict=True))
+    joules = sum(share * energy for share, energy in zip(shares, energy_j, strict=True))
+    figures = latency_s[median_arrivals(shares)], step_s, joules / step_s, batch / step_s, joules / batch
+    return dict(zip(FIGURES, figures, strict=True))
+
+
+def _streaming(machine: Target) -> Target:
+    """The machine with what DRAM takes while serving."""
+    energy = machine.parameters["serving.dram_energy"]
+    memories = (replace(m, read_energy=energy, write_energy=energy) if m.role == "dram" else m for m in machine.memories)
+    return replace(machine, memories=tuple(memories))
 
 
 def _decode_step(source: api.Model, batch: int, past: int) -> tuple[Graph, list[str]]:
@@ -213,40 +243,45 @@ def _decode_step(source: api.Model, batch: int, past: int) -> tuple[Graph, list[
 
 @dataclass(frozen=True)
 class _Priced:
-    """A decode step and what steps that also read prompts cost."""
+    """A decode step and what steps that also read prompts cost.
+
+    Attributes:
+        drawn: whether figures are those of the drawn machines, shape (draws,), rather than of the nominal one.
+    """
 
     model: CostModel
     target: Target
     table: KernelTable
     batch: int
     prompt: int
+    drawn: bool = False
 
     def step(self, prompts: int, share: float, on: bool) -> Step:
         """A step that reads so many prompts; with the stack's own share where it is on."""
-        c = self._constants
+        return Step(prompts, share, *(float(part) for part in self.parts(prompts, on)))
+
+    def parts(self, prompts: int, on: bool) -> tuple[Any, Any, Any, Any]:
+        """Latency of the network, of the sampler and of the gap, in s, and energy in J."""
+        c: Mapping[str, Any] = constant_draws(self.target) if self.drawn else self.target.constants()
         tokens = prompts * self.prompt
         gpu, energy = self._cost(with_tokens(self.table, self.batch, tokens) if prompts else self.table)
         if prompts:
             for head in heads(self.table, self.batch):
                 latency, joules = self._cost(prompt_attention(head, prompts, self.prompt, self.target))
                 again = c["serving.mixed_attention"]
-                gpu += head.kernels * (latency + again)
-                energy += head.kernels * (joules + again * (c["static_power"] + c["power.active"]))
+                gpu = gpu + head.kernels * (latency + again)
+                energy = energy + head.kernels * (joules + again * (c["static_power"] + c["power.active"]))
         sampling = c["serving.sampling"] * self.batch * vocabulary(self.table) if on else 0.0
         gap = c["serving.step_gap"] + prompts * c["serving.prompt_stall"] if on else 0.0
         sort = c["serving.sampling_bandwidth"] * c["dram.read_energy"]
-        energy += sampling * (c["static_power"] + c["power.active"] + sort) + gap * c["static_power"]
-        return Step(prompts, share, gpu, sampling, gap, energy)
+        energy = energy + sampling * (c["static_power"] + c["power.active"] + sort) + gap * c["static_power"]
+        return gpu, sampling, gap, energy
 
-    @property
-    def _constants(self) -> dict[str, float]:
-        """The target's constants, with what DRAM takes while serving."""
-        c = self.target.constants()
-        return c | dict.fromkeys(("dram.read_energy", "dram.write_energy"), c["serving.dram_energy"])
-
-    def _cost(self, table: KernelTable) -> tuple[float, float]:
+    def _cost(self, table: KernelTable) -> tuple[Any, Any]:
         """Latency (s) and energy (J), idle power included, of all kernels of a table."""
-        found = self.model.evaluate(table, self.target, self._constants, self.model.plan(table, self.target))
-        latency = float((found.compute_s + found.memory_s + found.overhead_s).sum())
-        dynamic = float((found.compute_j + found.on_chip_j + found.dram_j + found.overhead_j).sum())
-        return latency, dynamic + self.target.static_power.value * latency
+        plan = self.model.plan(table, self.target)
+        if self.drawn:
+            energy, latency = total_draws(self.model, table, self.target, plan)
+        else:
+            energy, latency = totals(self.model, table, self.target, self.target.constants(), plan)
+        return latency, energy

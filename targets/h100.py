@@ -129,7 +129,7 @@ PARAMETERS = {
     **fitted("serving", VLLM + ", by board power; GEMMs on H200 say less", 0.25, dram_energy=(72e-12, "J/B")),
     "serving.mixed_attention": assumed(6e-6, "s", 3e-6, 12e-6, "floor of a second attention kernel"),
     "serving.prompt_stall": assumed(
-        0.0, "s", 0.0, 35e-3, "none in plain decoders; 35 ms in hybrids of Mamba and attention (vLLM)"
+        0.0, "s", 0.0, 1e-3, "none seen in plain decoders; set 35 ms for hybrids of Mamba and attention (vLLM)"
     ),
     "launch.synchronise": assumed(20e-6, "s", 8e-6, 40e-6, "a boolean index in eager PyTorch: a copy to the host and its wait"),
     "recurrent.step": assumed(2.5e-6, "s", 1e-6, 6e-6, "a grid-wide synchronisation or a kernel in a graph"),

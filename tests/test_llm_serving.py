@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edpc.errors import UsageError
 from edpc.ir import Graph
-from edpc.llm_serving import Served, Step, arrivals, mean_context, median_arrivals, serve
+from edpc.llm_serving import FIGURES, Served, Step, arrivals, mean_context, median_arrivals, serve
 from edpc.machine.build import build_table
 from edpc.machine.mixed_step import from_memory, heads, vocabulary, with_tokens
 from edpc.pipeline.base import PassContext
@@ -27,8 +27,8 @@ C = H100.constants()
 
 
 def served(batch: int = 16, **options: object) -> Served:
-    told = {"prompt": 100, "output": 50, "spread": 0.0} | options
-    return serve(SMALL, H100, batch=batch, **told)  # type: ignore[arg-type]
+    told = {"target": H100, "prompt": 100, "output": 50, "spread": 0.0} | options
+    return serve(SMALL, batch=batch, **told)  # type: ignore[arg-type]
 
 
 def test_a_random_step_meets_long_answers_more_often() -> None:
@@ -78,6 +78,37 @@ def test_the_stack_adds_a_gap_a_sampler_and_prompts() -> None:
     assert latencies == sorted(latencies)
     assert on.inter_token_s < on.step_s
     assert on.energy_per_token_j > off.energy_per_token_j
+
+
+def test_intervals_come_from_the_ranges_of_constants() -> None:
+    usual = served()
+    assert set(usual.intervals) == set(FIGURES)
+    for name, (low, high) in usual.intervals.items():
+        assert low <= getattr(usual, name) <= high
+        assert 1.02 < high / low < 2.0
+    # The gap is 1.6 ms of every step; a range of 1 to 4 ms is all that is uncertain in the second machine.
+    exact = {name: replace(q, range=None) for name, q in H100.parameters.items()}
+    gap = replace(H100.parameters["serving.step_gap"], range=(1e-3, 4e-3))
+    units = [replace(u, energy={k: replace(q, range=None) for k, q in u.energy.items()}) for u in H100.units]
+    memories = [
+        replace(m, **{n: replace(getattr(m, n), range=None) for n in ("bandwidth", "read_energy", "write_energy")})
+        for m in H100.memories
+    ]
+    machine = replace(
+        H100,
+        parameters={**exact, "serving.step_gap": gap},
+        units=tuple(units),
+        memories=tuple(memories),
+        static_power=replace(H100.static_power, range=None),
+    )
+    found = served(target=machine)
+    low, high = found.intervals["step_s"]
+    rest = found.step_s - 1.6e-3
+    # 5 % and 95 % of a triangle over logarithms from 1 to 4 ms with its peak at 1.6 ms
+    a, peak, b = np.log([1e-3, 1.6e-3, 4e-3])
+    assert low - rest == pytest.approx(np.exp(a + np.sqrt(0.05 * (b - a) * (peak - a))), rel=0.01)
+    assert high - rest == pytest.approx(np.exp(b - np.sqrt(0.05 * (b - a) * (b - peak))), rel=0.01)
+    assert found.intervals["tokens_per_s"] == pytest.approx((16 / high, 16 / low), rel=1e-3)
 
 
 def test_a_stall_of_hybrids_is_paid_for_every_prompt() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from edpc.runtime.contention import Contention
 from edpc.runtime.denormals import masked_softmaxes
 from edpc.runtime.executed import executed, optimise
 from edpc.runtime.model import prepare, weights
+from edpc.runtime.near_cores import NearCores, near_cores
 from edpc.runtime.origins import origins
 from edpc.runtime.session import feeds_of, lowest_mean, node_times, open_session, profiled, run, settle
 from tests.command_line import edpc, refused
@@ -244,6 +246,66 @@ def test_waiting_for_a_core_is_told(tmp_path: Path) -> None:
     assert watched.waited() == pytest.approx(320 / (960 + 20 + 600))
     assert "20 %" in watched.note()
     assert Contention(tmp_path / "none").waited() == 0.0
+    before = watched.waited()
+    with watched.paused():
+        thread("1", 1960, 5000)
+        thread("3", 10, 5000)
+    assert watched.waited() == before
+    thread("3", 20, 5030)
+    assert watched.waited() == pytest.approx(350 / (960 + 20 + 600 + 10 + 30))
+
+
+class Machine:
+    """A clock, and when its cores are near; asking takes 10 ms."""
+
+    def __init__(self, near_from_s: float) -> None:
+        self.time_s, self.near_from_s, self.asked = 0.0, near_from_s, 0
+
+    def gain(self) -> float:
+        self.asked += 1
+        self.time_s += 0.01
+        return 1.6 if self.time_s >= self.near_from_s else 1.0
+
+    def sleep(self, seconds: float) -> None:
+        self.time_s += seconds
+
+    def cores(self) -> NearCores:
+        return NearCores(self.gain, lambda: self.time_s)
+
+
+def test_cores_that_are_far_are_waited_for() -> None:
+    machine = Machine(near_from_s=5.0)
+    cores = machine.cores()
+    assert not cores.now()
+    assert not cores.wait(2.0, machine.sleep)
+    assert 2.0 <= machine.time_s < 2.5
+    assert cores.wait(20.0, machine.sleep)
+    assert 5.0 <= machine.time_s < 5.5
+    assert cores.given_up == 1
+    asked = machine.asked
+    assert cores.wait(20.0, machine.sleep)  # an answer is believed for a moment
+    assert machine.asked == asked
+
+
+def test_cores_that_are_never_near_are_not_waited_for_again() -> None:
+    machine = Machine(near_from_s=float("inf"))
+    cores = machine.cores()
+    waits = []
+    for _ in range(5):
+        before = machine.time_s
+        assert not cores.wait(20.0, machine.sleep)
+        waits.append(machine.time_s - before)
+    assert waits[0] == pytest.approx(20, abs=0.5)
+    assert waits[1] == pytest.approx(10, abs=0.5)
+    assert max(waits[2:]) < 0.5
+
+
+def test_the_gain_of_a_second_thread_is_measured_here() -> None:
+    allowed = os.sched_getaffinity(0)
+    cores = near_cores()
+    assert cores.now() in (True, False)
+    assert os.sched_getaffinity(0) == allowed  # the thread may run where it might before
+    assert near_cores() is cores
 
 
 def test_large_inputs_are_random_all_the_same() -> None:

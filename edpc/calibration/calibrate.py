@@ -23,6 +23,7 @@ from edpc.machine.table import Floats
 from edpc.measured import SCHEMA, Calibration
 from edpc.registry import find_target
 from edpc.runtime.contention import Contention
+from edpc.runtime.near_cores import FAR, near_cores
 from edpc.runtime.session import onnxruntime
 from edpc.target import Basis, Memory, Quantity, Setting, Target, Unit, assumed, measured
 
@@ -70,14 +71,19 @@ def calibrate(
     left = max(budget_s - (time.perf_counter() - begin), 0.0)
     alone = time_alone(suite, counts, _ALONE * left, progress)
     left = max(budget_s - (time.perf_counter() - begin), 0.0) / len(counts)
+    # Several threads first if their cores share a cache now; they may not later.
+    order = reversed(counts) if most > 1 and near_cores().now() else counts
+    among = {n: time_among(suite, n, left, progress) for n in order}
     seconds: dict[int, dict[str, Floats]] = {}
     for n in counts:
-        among = time_among(suite, n, left, progress)
-        took = {"hot": undisturbed(alone[n], among), "cold": among}
+        took = {"hot": undisturbed(alone[n], among[n]), "cold": among[n]}
         seconds[n] = {heat: np.maximum(t - extra[n].profiler_s, _FASTEST) for heat, t in took.items()}
     found = _put_together(suite, seconds, extra, ticking, power, tdp_w)
-    busy_note = contention.note()
-    return replace(found, notes=(*found.notes, f"During calibration {busy_note}; repeat it.")) if busy_note else found
+    if busy_note := contention.note():
+        found = replace(found, notes=(*found.notes, f"During calibration {busy_note}; repeat it."))
+    if most > 1 and near_cores().given_up:
+        found = replace(found, notes=(*found.notes, f"During calibration {FAR}."))
+    return found
 
 
 def undisturbed(alone: Floats, among: Floats) -> Floats:

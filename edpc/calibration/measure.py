@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from edpc.machine.walk import walk
 from edpc.registry import find_target
 from edpc.runtime.executed import Executed, executed
 from edpc.runtime.model import Prepared, prepare, weights
+from edpc.runtime.near_cores import near_cores
 from edpc.runtime.session import LOWEST, feeds_of, lowest_mean, node_times, profiled, run
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _ENTRY_LINES = frozenset({"first_conv", "gather"})
 _LEAST_RUNS, _LEAST_S, _MOST_RUNS = 3, 4e-3, 60
 # Among others the better half of the runs counts: a long network cannot wait for a quiet moment.
 _USUAL = 0.5
+# How long a pass waits for cores that share a cache, for what it could not measure on such.
+_WAIT_S = 4.0
 # Operators that the runtime inserts: the first of them under a name without a number.
 _INSERTED = frozenset({"ReorderInput", "ReorderOutput", "Reshape", "Transpose", "Cast"})
 
@@ -83,17 +86,32 @@ def time_alone(suite: Suite, counts: Sequence[int], budget_s: float, progress: P
     """What nodes take where nothing else is in the caches, in s, by number of threads and row; NaN where one was not seen.
 
     Every micro-model is visited a few runs at a time, and again a pass later while the budget lasts: what disturbs a machine for
-    a moment or for seconds is seen through, and hits all numbers of threads alike.
+    a moment or for seconds is seen through, and hits all numbers of threads alike. While cores share no cache, visits with
+    several threads are put off to the end of the pass.
     """
     best = {n: np.full(len(suite.table.group), np.inf) for n in counts}
+
+    def visit(part: Micro, threads: Iterable[int]) -> None:
+        prepared = prepare(model_of([part]))
+        given = {name: suite.values[name] for name in prepared.absent}
+        for n in threads:
+            best[n] = np.fmin(best[n], _profile(suite, prepared, n, given, 0.0))
+
+    many = [n for n in counts if n > 1]
     start, passes = time.perf_counter(), 0
     while not passes or (time.perf_counter() - start) * (passes + 1) / passes < budget_s:
+        postponed, allowance = [], _WAIT_S
         for number, part in enumerate(suite.parts):
             progress("kernels alone", number / len(suite.parts))
-            prepared = prepare(model_of([part]))
-            given = {name: suite.values[name] for name in prepared.absent}
-            for n in counts:
-                best[n] = np.fmin(best[n], _profile(suite, prepared, n, given, 0.0))
+            is_far = bool(many) and not near_cores().now()
+            visit(part, (n for n in counts if n == 1 or not is_far))
+            if is_far:
+                postponed.append(part)
+        for part in postponed:
+            begin = time.perf_counter()
+            near_cores().wait(allowance)
+            allowance = max(allowance - (time.perf_counter() - begin), 0.0)
+            visit(part, many)
         passes += 1
     return {n: np.where(np.isfinite(column), column, np.nan) for n, column in best.items()}
 
@@ -101,7 +119,11 @@ def time_alone(suite: Suite, counts: Sequence[int], budget_s: float, progress: P
 def time_among(suite: Suite, threads: int, budget_s: float, progress: Progress) -> Floats:
     """What nodes take in a model so large that everything has left the caches between two runs, in s, by row as `time_alone`."""
     progress(f"kernels among others, threads: {threads}", 0.0)
-    seconds = _profile(suite, suite.whole, threads, suite.values, budget_s, _USUAL)
+    begin = time.perf_counter()
+    if threads > 1:
+        near_cores().wait(_WAIT_S)
+    left = max(budget_s - (time.perf_counter() - begin), 0.0)
+    seconds = _profile(suite, suite.whole, threads, suite.values, left, _USUAL)
     inside = np.array([LINES[line] in _ENTRY_LINES for line in suite.plan.line]) | ~suite.entry
     return np.where(inside, seconds, np.nan)
 

@@ -61,14 +61,10 @@ def _report(found: Served) -> Iterator[Block]:
             f"a sequence has {found.context:.0f} tokens in its cache at a random step",
         ),
     )
-    rows = (
-        ("inter-token latency, median", format_quantity(found.inter_token_s, "s")),
-        ("step, mean", format_quantity(found.step_s, "s")),
-        ("throughput", f"{found.tokens_per_s:.1f} tokens/s"),
-        ("board power", format_quantity(found.power_w, "W")),
-        ("energy per token", format_quantity(found.energy_per_token_j, "J")),
-    )
-    yield Table("", (Column("", number=False), Column("value")), rows)
+    names = ("inter-token latency, median", "step, mean", "board power", "throughput", "energy per token")
+    shown = zip(names, ("inter_token_s", "step_s", "power_w", "tokens_per_s", "energy_per_token_j"), strict=True)
+    rows = tuple((name, _figure(figure, getattr(found, figure)), _interval(found, figure)) for name, figure in shown)
+    yield Table("", (Column("", number=False), Column("value"), Column("90 % interval", number=False)), rows)
     columns = [Column(name) for name in ("prompts", "of steps", "network", "sampling", "gap", "step", "energy")]
     yield Table(
         "Steps by prompts read in them",
@@ -85,3 +81,11 @@ def _report(found: Served) -> Iterator[Block]:
         ),
     )
     yield Lines("Notes", tuple(printable(note) for note in found.notes))
+
+
+def _figure(name: str, value: float) -> str:
+    return f"{value:.1f} tokens/s" if name == "tokens_per_s" else format_quantity(value, {"s": "s", "w": "W", "j": "J"}[name[-1]])
+
+
+def _interval(found: Served, name: str) -> str:
+    return " to ".join(_figure(name, value) for value in found.intervals[name])

@@ -29,6 +29,7 @@ from edpc.machine.model import Asked, Constants, CostModel
 from edpc.machine.table import CostColumns, Floats, Ints, KernelTable
 from edpc.target import Basis, Quantity, Target
 
+_Figures = Callable[[CostModel, KernelTable, Target, Constants, Any], tuple[Floats, Floats]]  # energy and latency
 DRAWS = 64
 ERROR = ".error"  # ends the names of model errors
 _SEED = 20_250_101
@@ -146,12 +147,13 @@ def _varied(
             return found, draws, nudged
 
 
+def _is_ranged(quantity: Quantity) -> bool:
+    return quantity.range is not None and quantity.range[0] < quantity.range[1]
+
+
 def share_constants(first: Target, second: Target) -> bool:
     """Whether a constant that is uncertain is the same unknown on both machines: of the same name and source."""
-    one, other = (
-        {_identity(key, q) for key, q in _by_role(t).items() if q.range is not None and q.range[0] < q.range[1]}
-        for t in (first, second)
-    )
+    one, other = ({_identity(key, q) for key, q in _by_role(t).items() if _is_ranged(q)} for t in (first, second))
     return not one.isdisjoint(other)
 
 
@@ -167,9 +169,30 @@ def _identity(key: str, quantity: Quantity) -> int:
 
 def kernel_draws(model: CostModel, table: KernelTable, target: Target, plan: Any) -> tuple[Floats, Floats]:
     """Energy (J) and latency (s) of every kernel under the draws that `uncertainty` makes, shape (draws, kernels) each."""
+    return _under_draws(_by_kernel, model, table, target, plan)
+
+
+def total_draws(model: CostModel, table: KernelTable, target: Target, plan: Any) -> tuple[Floats, Floats]:
+    """Energy (J) and latency (s) of all kernels together under the draws that `uncertainty` makes, shape (draws,) each."""
+    return _under_draws(totals, model, table, target, plan)
+
+
+def constant_draws(target: Target) -> dict[str, Floats]:
+    """Every constant but model errors under these draws, by the names of `Target.constants`, shape (draws,) each."""
+    known = {key: quantity for key, quantity in _by_role(target).items() if not key.endswith(ERROR)}
+    drawn = {key: _draws_of(_identity(key, q), q.value, *q.range)[:, 0] for key, q in known.items() if _is_ranged(q) and q.range}
+    return {key: drawn.get(key, np.full(DRAWS if drawn else 1, quantity.value)) for key, quantity in known.items()}
+
+
+def interval(draws: Floats, nominal: float) -> tuple[float, float]:
+    """The middle 90 % of draws of a figure, widened to its nominal value where that lies outside."""
+    return _interval(draws / nominal, nominal)
+
+
+def _under_draws(figures: _Figures, model: CostModel, table: KernelTable, target: Target, plan: Any) -> tuple[Floats, Floats]:
     asked = Asked(target.constants())
     nominal = model.evaluate(table, target, asked, plan)
-    return _in_parts(_by_kernel, model, table, target, asked, _drawn(target, table, nominal, asked, list(asked)), plan)
+    return _in_parts(figures, model, table, target, asked, _drawn(target, table, nominal, asked, list(asked)), plan)
 
 
 def _by_kernel(model: CostModel, table: KernelTable, target: Target, constants: Constants, plan: Any) -> tuple[Floats, Floats]:
@@ -194,7 +217,7 @@ def _drawn(target: Target, table: KernelTable, nominal: CostColumns, constants: 
         keys: what to draw.
     """
     known = _by_role(target)
-    ranged = {key: q for key, q in known.items() if q.range is not None and q.range[0] < q.range[1]}
+    ranged = {key: q for key, q in known.items() if _is_ranged(q)}
     errors = {key: q for key, q in ranged.items() if key.endswith(ERROR)}
     draws = DRAWS if ranged else 1
     variants = {}
@@ -280,7 +303,7 @@ def _tails(probability: Floats, quantity: Quantity) -> Floats:
 
 
 def _in_parts(
-    figures: Callable[[CostModel, KernelTable, Target, Constants, Any], tuple[Floats, Floats]],
+    figures: _Figures,
     model: CostModel,
     table: KernelTable,
     target: Target,

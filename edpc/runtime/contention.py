@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _TASKS = Path("/proc/self/task")
@@ -31,6 +33,16 @@ class Contention:
         if part <= TOLERABLE:
             return ""
         return f"the machine was busy, threads waited for a core {100 * part:.0f} % of the time: its own times are shorter"
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens meanwhile does not count."""
+        begin = self._times()
+        yield
+        for thread, now in self._times().items():
+            ran, stood = begin.get(thread, (0, 0))
+            before = self._before.get(thread, (0, 0))
+            self._before[thread] = before[0] + now[0] - ran, before[1] + now[1] - stood
 
     def _times(self) -> dict[str, tuple[int, int]]:
         found = {}

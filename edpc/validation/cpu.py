@@ -21,6 +21,7 @@ from edpc.report import build_report
 from edpc.runtime.contention import Contention
 from edpc.runtime.executed import Executed, executed
 from edpc.runtime.model import Prepared, prepare, weights
+from edpc.runtime.near_cores import FAR, near_cores
 from edpc.runtime.session import feeds_of, lowest_mean, node_times, open_session, profiled, run, settle
 from edpc.target import Target
 from edpc.validation.results import ModelResult, NodeResult
@@ -37,7 +38,7 @@ class Measured:
 
     Attributes:
         wall_s: latency of a run. nodes: time of every node by key, in s. energy_j: of a run, where it can be read.
-        note: whether others used the machine meanwhile.
+        note: whether others used the machine meanwhile, or threads were far apart.
     """
 
     wall_s: float
@@ -126,18 +127,24 @@ def measure(prepared: Prepared, values: Mapping[str, Any], threads: int, seconds
         run(watched, feeds, prepared.name)
         rounds, least = (_ROUNDS, _LEAST_RUNS) if once < _LONG_S else (_LONG_ROUNDS, _LONG_ROUNDS)
         each = -(-int(np.clip(seconds / 2 / max(once, 1e-6), least, _MOST_RUNS)) // rounds)
-        joules = 0.0
+        joules, is_near = 0.0, True
+
+        def ready(session: Any) -> bool:
+            settle(session)
+            with contention.paused():
+                return threads == 1 or near_cores().wait()
+
         for _ in range(rounds):
-            settle(plain)
+            is_near &= ready(plain)
             if once < _LONG_S:
                 run(plain, feeds, prepared.name)
             before = counter.joules()
             walls += [run(plain, feeds, prepared.name) for _ in range(each)]
             joules += counter.joules() - before
-            settle(watched)
+            is_near &= ready(watched)
             for _ in range(each):
                 run(watched, feeds, prepared.name)
-        note = contention.note()
+        note = contention.note() or ("" if is_near else FAR)
         nodes: dict[Key, float] = {}
         for node in node_times(watched, skip=2):
             key = node_key(node.name, node.operator, node.output_bytes)
