@@ -30,6 +30,13 @@ from edpc.target import Target
 CHAT_SPREAD = 0.9  # standard deviation over mean of the lengths of chat answers
 FIGURES = ("inter_token_s", "step_s", "power_w", "tokens_per_s", "energy_per_token_j")
 _RAREST = 1e-6  # steps with more prompts than all but this share are left out
+# What the thread blocks of another library's decode attention cost beside the stream of its cache, and its floors.
+_THREAD_BLOCKS = (
+    *(f"attention.{form}.cta" for form in ("mmha", "xqa", "xqa8")),
+    *("attention.xqa.cta8", "attention.xqa.key", "attention.mmha.key", "attention.mmha.loop", "attention.mmha.second"),
+    *("attention.xqa8.wide", "attention.decode.merge"),
+)
+_FLOORS = ("attention.mmha.floor", "attention.xqa.floor", "attention.xqa.floor8", "attention.xqa8.floor")
 _STACK = "stack-projections,cache-in-place"
 
 
@@ -191,7 +198,7 @@ def serve(
     table = from_memory(kernelise(walk(graph), graph.groups, machine))
     on = machine.setting("serving") == "on"
     shares = arrivals(batch / output) if on else (1.0,)
-    priced = _Priced(model_of(machine), _streaming(machine), table, batch, prompt)
+    priced = _Priced(model_of(machine), _serving(machine), table, batch, prompt, machine.constants()["power.cap"])
     steps = tuple(priced.step(prompts, share, on) for prompts, share in enumerate(shares))
     found = Served(
         model=graph.info.source or graph.name,
@@ -219,11 +226,28 @@ def _mixed(shares: Sequence[float], latency_s: Sequence[Any], energy_j: Sequence
     return dict(zip(FIGURES, figures, strict=True))
 
 
-def _streaming(machine: Target) -> Target:
-    """The machine with what DRAM takes while serving."""
-    energy = machine.parameters["serving.dram_energy"]
-    memories = (replace(m, read_energy=energy, write_energy=energy) if m.role == "dram" else m for m in machine.memories)
-    return replace(machine, memories=tuple(memories))
+def _serving(machine: Target) -> Target:
+    """The machine as the serving stack drives it.
+
+    Its decode attention streams the cache at the rate of reads, and has a floor. Energies are those of serving. The power limit
+    is kept over a step, not in each of its short kernels.
+    """
+    known = machine.parameters
+    dram, matrix, floor = (known[f"serving.{name}"] for name in ("dram_energy", "matrix_energy", "attention_floor"))
+    kept = {key: known["serving.active_power"] if key == "power.active" else known[key] for key in known}
+    kept |= {key: replace(known[key], value=0.0, range=None) for key in _THREAD_BLOCKS}
+    kept |= dict.fromkeys(_FLOORS, floor) | {"power.cap": replace(known["power.cap"], value=np.inf, range=None)}
+    return replace(
+        machine,
+        parameters=kept,
+        units=tuple(
+            replace(u, energy={**u.energy, **dict.fromkeys({"bf16", "fp16"} & set(u.energy), matrix)})
+            if u.name == "matrix"
+            else u
+            for u in machine.units
+        ),
+        memories=tuple(replace(m, read_energy=dram, write_energy=dram) if m.role == "dram" else m for m in machine.memories),
+    )
 
 
 def _decode_step(source: api.Model, batch: int, past: int) -> tuple[Graph, list[str]]:
@@ -246,6 +270,7 @@ class _Priced:
     """A decode step and what steps that also read prompts cost.
 
     Attributes:
+        cap_w: board power that the clock is held to over a step.
         drawn: whether figures are those of the drawn machines, shape (draws,), rather than of the nominal one.
     """
 
@@ -254,6 +279,7 @@ class _Priced:
     table: KernelTable
     batch: int
     prompt: int
+    cap_w: float
     drawn: bool = False
 
     def step(self, prompts: int, share: float, on: bool) -> Step:
@@ -275,7 +301,10 @@ class _Priced:
         gap = c["serving.step_gap"] + prompts * c["serving.prompt_stall"] if on else 0.0
         sort = c["serving.sampling_bandwidth"] * c["dram.read_energy"]
         energy = energy + sampling * (c["static_power"] + c["power.active"] + sort) + gap * c["static_power"]
-        return gpu, sampling, gap, energy
+        # Idle power counts for as long as the step is stretched.
+        over = energy - self.cap_w * (gpu + sampling + gap)
+        stretch = np.maximum(over, 0.0) / (self.cap_w - c["static_power"])
+        return gpu + stretch, sampling, gap, energy + stretch * c["static_power"]
 
     def _cost(self, table: KernelTable) -> tuple[Any, Any]:
         """Latency (s) and energy (J), idle power included, of all kernels of a table."""

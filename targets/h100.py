@@ -40,6 +40,7 @@ from targets._fitted import FITTED
 
 SHEET = "NVIDIA H100 Tensor Core GPU architecture whitepaper and data sheet, SXM5, dense"
 VLLM = "fit to 39 rows of Llama-3.1-8B, Qwen3-14B and Nemotron-9B decoded in bf16 on one H100 (ML.ENERGY, vLLM)"
+H200_GEMM = "fit of power and clock to bf16 GEMMs of 100 us and more on H200 (aiconfigurator), without voltage"
 NODES = "fit to the fp32 nodes of BERT-large and GPT2-large on H100, eager (NeuSight)"
 # What `python -m tools.fit` fitted; data, rows and split stand in every source.
 OWN = FITTED["h100"]
@@ -127,6 +128,10 @@ PARAMETERS = {
     **fitted("serving", VLLM, 0.3, step_gap=(1.6e-3, "s"), sampling=(0.25e-9, "s")),
     "serving.sampling_bandwidth": assumed(2.5e12, "B/s", 1.5e12, 3.3e12, "a sort at the rate of copies"),
     **fitted("serving", VLLM + ", by board power; GEMMs on H200 say less", 0.25, dram_energy=(72e-12, "J/B")),
+    # What else the fit of that energy took for granted.
+    **fitted("serving", H200_GEMM, 0.1, active_power=(222.0, "W")),
+    **fitted("serving", H200_GEMM, 0.4, matrix_energy=(0.49e-12, "J/FLOP")),
+    **fitted("serving", VLLM + "; with the launch of a kernel", 0.4, attention_floor=(8.85e-6, "s")),
     "serving.mixed_attention": assumed(6e-6, "s", 3e-6, 12e-6, "floor of a second attention kernel"),
     "serving.prompt_stall": assumed(
         0.0, "s", 0.0, 1e-3, "none seen in plain decoders; set 35 ms for hybrids of Mamba and attention (vLLM)"

@@ -50,6 +50,8 @@ TARGET = replace(
         **PARAMETERS,
         "sm.count": sheet(114, "1", SHEET),
         "power.cap": assumed(346, "W", 340, 350, "0.989 of the limit of 350 W, as on the SXM5 board"),
+        "serving.active_power": assumed(144, "W", 95, 205, "scaled from the SXM5 board as power.active"),
+        "serving.matrix_energy": slower(PARAMETERS["serving.matrix_energy"]),
         "power.active": assumed(133, "W", 90, 190, "scaled from the SXM5 board by multiprocessors and the cube of the clock"),
     },
     notes=(*SXM.notes, "kernel constants were fitted on the SXM5 part"),

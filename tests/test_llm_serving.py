@@ -71,7 +71,7 @@ def test_the_stack_adds_a_gap_a_sampler_and_prompts() -> None:
     assert first.gap_s == 1.6e-3
     assert first.sampling_s == pytest.approx(0.25e-9 * 16 * 32_000)
     # idle during the gap; clocked, idle and sorting during sampling
-    drawn = first.sampling_s * (C["static_power"] + C["power.active"] + 2.5e12 * C["serving.dram_energy"])
+    drawn = first.sampling_s * (C["static_power"] + C["serving.active_power"] + 2.5e12 * C["serving.dram_energy"])
     assert first.energy_j - bare.energy_j == pytest.approx(drawn + 1.6e-3 * C["static_power"])
     assert [step.share for step in on.steps[:2]] == pytest.approx([np.exp(-16 / 50), 16 / 50 * np.exp(-16 / 50)])
     latencies = [step.gpu_s for step in on.steps]
@@ -109,6 +109,29 @@ def test_intervals_come_from_the_ranges_of_constants() -> None:
     assert low - rest == pytest.approx(np.exp(a + np.sqrt(0.05 * (b - a) * (peak - a))), rel=0.01)
     assert high - rest == pytest.approx(np.exp(b - np.sqrt(0.05 * (b - a) * (b - peak))), rel=0.01)
     assert found.intervals["tokens_per_s"] == pytest.approx((16 / high, 16 / low), rel=1e-3)
+
+
+def test_attention_of_the_stack_streams_its_cache() -> None:
+    """A token more in every cache costs the bytes of its key and value at the rate of reads, and nothing else."""
+    short, long = (served(batch=64, prompt=tokens, set=["serving=off"]) for tokens in (2_000, 10_000))
+    read = 64 * 8_000 * 2 * 2 * 128 * 2  # sequences, tokens, keys and values, key heads, elements, bytes
+    bandwidth = C["dram.bandwidth"] * C["attention.decode.read_efficiency"]
+    assert long.step_s - short.step_s == pytest.approx(read / bandwidth, rel=0.02)
+
+
+def test_the_power_limit_is_kept_over_a_step() -> None:
+    free = served(256)
+    powers = [step.energy_j / step.latency_s for step in free.steps]
+    limit = (min(powers) + max(powers)) / 2
+    capped = served(256, set=[f"power.cap={limit}W"])
+    for one, other in zip(free.steps, capped.steps, strict=True):
+        assert other.energy_j / other.latency_s == pytest.approx(min(limit, one.energy_j / one.latency_s))
+        if one.energy_j / one.latency_s > limit:
+            assert other.gpu_s > one.gpu_s
+            # what is added is idle power for as long as the step is stretched
+            assert other.energy_j - one.energy_j == pytest.approx((other.gpu_s - one.gpu_s) * C["static_power"])
+        assert (other.sampling_s, other.gap_s) == (one.sampling_s, one.gap_s)
+    assert capped.step_s > free.step_s
 
 
 def test_a_stall_of_hybrids_is_paid_for_every_prompt() -> None:

@@ -19,6 +19,9 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
     "serving.sampling": ("s", "sampler, for each logit of each sequence"),
     "serving.sampling_bandwidth": ("B/s", "DRAM traffic of the sampler's sort"),
     "serving.dram_energy": ("J/B", "DRAM traffic while weights and keys and values are streamed all the time"),
+    "serving.matrix_energy": ("J/FLOP", "16-bit products while serving"),
+    "serving.active_power": ("W", "drawn by clocked multiprocessors while serving, all of them"),
+    "serving.attention_floor": ("s", "shortest time of the stack's decode attention, which else streams its cache"),
     "serving.mixed_attention": ("s", "each attention of a step that also reads prompts, for its second launch"),
     "serving.prompt_stall": ("s", "wait of a step for each prompt it reads, of state-space hybrids"),
 }
