@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edpc.calibration import measure
 from edpc.calibration.calibrate import calibrate, undisturbed
 from edpc.calibration.fit import Line, completed, fit_lines, predicted
 from edpc.calibration.host import EnergyCounter, host, package_power
-from edpc.calibration.measure import lay_out
+from edpc.calibration.measure import Suite, lay_out
 from edpc.calibration.micro import Micro, model_of
 from edpc.calibration.probes import clock_of
 from edpc.calibration.suite import suite
 from edpc.errors import UsageError
 from edpc.machine.stored_program import TERMS, Executed
 from edpc.machine.stored_program_lines import LINES
+from edpc.machine.table import Floats
 from edpc.measured import Calibration, default_path, host_target, write_calibration
 from edpc.registry import find_target, target_names
+from edpc.runtime.model import Prepared
 from edpc.target import Basis, Target
 from tests.command_line import edpc, refused
 
@@ -188,6 +192,28 @@ def test_micro_models_stand_side_by_side() -> None:
     model = model_of(parts)
     assert [node.name for node in model.graph.node] == ["a.relu0", "b.relu0"]
     assert [value.name for value in model.graph.output] == ["a.relu0", "b.relu0"]
+
+
+def test_visits_with_several_threads_wait_for_near_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [Micro(name) for name in ("a", "b", "c")]
+    for m in parts:
+        m.done(m.op("Relu", m.feed(1, 4)))
+    found = lay_out(parts)
+    visits: list[tuple[str, int]] = []
+
+    def visited(suite: Suite, prepared: Prepared, threads: int, *_: object) -> Floats:
+        visits.append((prepared.proto.graph.node[0].name[0], threads))
+        return np.full(len(suite.table.group), 1e-6)
+
+    answers = iter([False, True, False])  # while a, b and c are visited
+    waits: list[float] = []
+    monkeypatch.setattr(measure, "_profile", visited)
+    monkeypatch.setattr(measure, "near_cores", lambda: SimpleNamespace(now=lambda: next(answers), wait=waits.append))
+    times = measure.time_alone(found, (1, 2), 0.0, lambda *_: None)
+    assert visits == [("a", 1), ("b", 1), ("b", 2), ("c", 1), ("a", 2), ("c", 2)]
+    assert len(waits) == 2
+    assert waits[1] <= waits[0] <= 5.0
+    assert all(np.isfinite(column).all() for column in times.values())
 
 
 # --- the target --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -19,7 +20,9 @@ from edpc.emit.document import to_text
 from edpc.errors import UsageError
 from edpc.measured import host_target, write_calibration
 from edpc.registry import find_target
+from edpc.runtime.model import prepare, weights
 from edpc.target import Target
+from edpc.validation import cpu
 from edpc.validation.cpu import validate
 from edpc.validation.gpu import Gpu, open_gpu
 from edpc.validation.render import document, to_csv, to_json
@@ -107,6 +110,25 @@ def test_a_model_is_run_and_compared_node_by_node(target: Target) -> None:
     assert 0.5 < sum(node.measured_s for node in found.nodes) / found.measured_s < 5.0
     assert 0.05 < found.predicted_s / found.measured_s < 20.0
     assert 0.0 < found.baseline_s < 2.0 * found.measured_s
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+def test_a_run_on_far_cores_is_told(is_near: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def wait() -> bool:
+        asked.append(is_near)
+        return is_near
+
+    monkeypatch.setattr(cpu, "near_cores", lambda: SimpleNamespace(wait=wait))
+    monkeypatch.setattr(cpu, "settle", lambda _: None)
+    monkeypatch.setattr(cpu, "Contention", lambda: SimpleNamespace(paused=contextlib.nullcontext, note=str))
+    prepared = prepare(MODELS / "linear_bias_relu.onnx", batch=1)
+    one, two = (cpu.measure(prepared, weights(prepared), threads, 0.01) for threads in (1, 2))
+    assert one.note == ""
+    assert ("share no cache" in two.note) is not is_near
+    assert len(asked) == 20  # before every round, with and without the profiler
+    assert two.wall_s > 0.0
 
 
 def test_the_command_writes_every_form(machine: Path, tmp_path: Path) -> None:

@@ -63,17 +63,19 @@ def _count(module: Any) -> int:
 
 def _even(forward: Callable[..., Any], experts: int, most: int | None, said: list[str]) -> Callable[..., Any]:
     """A `forward` of (tokens, choices, weights) whose loop over experts finds the same number of tokens for each."""
+    order = signature(forward)
 
-    def even(hidden: Any, chosen: Any, *rest: Any, **named: Any) -> Any:
-        if chosen.shape[1] >= experts:  # no choice of a few
-            return forward(hidden, chosen, *rest, **named)
+    def even(*given: Any, **named: Any) -> Any:
+        hidden, chosen, *_ = order.bind(*given, **named).arguments.values()
+        if getattr(chosen, "ndim", 0) < 2 or chosen.shape[1] >= experts:  # no choice of a few
+            return forward(*given, **named)
         tokens = hidden.numel() // hidden.shape[-1]
         choices = tokens * chosen.shape[1]
         rows = math.ceil(choices / experts)
         reached = min(experts, choices)
         numbers = [number * experts // reached for number in range(reached)]
         with _found(numbers, rows if most is None else min(rows, most)) as calls:
-            result = forward(hidden, chosen, *rest, **named)
+            result = forward(*given, **named)
         if calls and NOTE not in said:
             said.append(NOTE)
         return result
