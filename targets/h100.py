@@ -151,7 +151,9 @@ PARAMETERS = {
     "attention.read_efficiency": assumed(0.866, "1", 0.8, 0.95, "as fp32 products; a prefill is seldom bound by memory"),
     "attention.overlap": assumed(4.0, "1", 2.0, 8.0, "as 16-bit products"),
     "attention.decode.combine_bandwidth": assumed(1.2e12, "B/s", 0.8e12, 2.0e12, "a second pass over few bytes a thread block"),
-    **fitted("vector", NODES, 0.03, stream=(0.919, "1"), broadcast=(0.795, "1"), copy=(0.748, "1"), strided=(0.26, "1")),
+    **fitted("vector", NODES, 0.03, stream=(0.919, "1"), strided=(0.26, "1")),
+    # 0.795 and 0.748 of streaming on 132 multiprocessors
+    **fitted("vector", NODES, 0.03, broadcast=(18.54e9, "B/s"), copy=(17.45e9, "B/s")),
     **fitted("vector", NODES, 0.2, floor=(1.5e-6, "s"), norm_floor=(7e-6, "s")),
     "vector.quantise_floor": assumed(
         0.86e-6, "s", 0.5e-6, 1.5e-6, "half of what the quantiser and its 8-bit product take at least"

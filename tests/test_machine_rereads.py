@@ -13,6 +13,7 @@ from tests.machine_graphs import Net, alone
 C = H100.constants()
 EAGER = H100.with_setting("launch", "eager")
 RATE = 3.35e12 * C["vector.stream"]
+SCALAR = 132 * C["vector.broadcast"]
 
 
 def masked(batch: int, heads: int, tokens: int, *mask: int) -> Graph:
@@ -46,10 +47,8 @@ def test_a_row_that_is_repeated_stays_at_hand() -> None:
 
 def test_an_eager_kernel_is_held_up_by_its_elements_or_by_its_bytes() -> None:
     size = 4 * 2048**2
-    elements = (2 * 32 + 1) * size / (RATE * C["vector.broadcast"])
+    elements = (2 * 32 + 1) * size / SCALAR
     streamed = 3 * 32 * size / RATE
     assert memory_s(masked(1, 32, 2048, 1, 1, 2048, 2048), EAGER) == pytest.approx(max(elements, streamed), rel=1e-6)
     small = 4 * 1024**2
-    assert memory_s(masked(1, 32, 1024, 1, 1, 1024, 1024), EAGER) == pytest.approx(
-        (2 * 32 + 1) * small / (RATE * C["vector.broadcast"]), rel=1e-2
-    )
+    assert memory_s(masked(1, 32, 1024, 1, 1, 1024, 1024), EAGER) == pytest.approx((2 * 32 + 1) * small / SCALAR, rel=1e-2)

@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from edpc.ir import DTYPE_BITS, TensorType
-from edpc.machine.data_parallel_vector import BROADCAST, STREAM, Patterns
+from edpc.machine.data_parallel_vector import BROADCAST, STREAM, Patterns, relative_bandwidth
 from edpc.machine.model import Constants
 from edpc.machine.table import Floats, KernelTable
 from edpc.operators import ELEMENTWISE
@@ -37,7 +37,7 @@ def with_rereads(p: Patterns, table: KernelTable, c: Constants) -> Patterns:
     write = np.bincount(table.kernel, table.write_bytes, g)[p.kernels]
     more = 1.0 + again[p.kernels] / np.maximum(read, 1.0)
     scattered = p.pattern == BROADCAST
-    streams = scattered & ((read * more + write) * c["vector.broadcast"] > read + write)
+    streams = scattered & ((read * more + write) * relative_bandwidth("broadcast", c) > read + write)
     pattern = np.where(streams, STREAM, p.pattern)
     return replace(p, pattern=pattern, passes=p.passes * np.where(scattered & ~streams, 1.0, more))
 

@@ -1,9 +1,9 @@
 """GPU kernels without matrix products: bytes at the rate of their access pattern, against arithmetic on the vector lanes.
 
 T = floor + max(bytes / (efficiency * bandwidth), operations / lanes + transcendentals / special units). Efficiencies are per
-pattern because the pattern, not the function, decides: a broadcast operand leaves the vectorised path, a transposed copy
-touches every line in pieces. A compiled kernel is vectorised whatever it computes; a lone operator of an eager framework pays
-for broadcasts.
+pattern because the pattern, not the function, decides: a transposed copy touches every line in pieces. A broadcast operand and
+a copy leave the vectorised path, where multiprocessors, not memory, are what is short: machines with less bandwidth for each of
+them lose less. A compiled kernel is vectorised whatever it computes; a lone operator of an eager framework pays for broadcasts.
 
 An eager framework gives every row of a softmax or normalisation to one thread block, which walks it in steps of 16 B a thread
 and then element by element. So many blocks are in flight as a multiprocessor has threads for, so rows take
@@ -27,9 +27,12 @@ STREAM, BROADCAST, COPY, STRIDED, SOFTMAX, SOFTMAX_LONG, NORM, QUANTISE = range(
 ROWWISE = (SOFTMAX, SOFTMAX_LONG, NORM)
 _EFFICIENCY = ("stream", "broadcast", "copy", "strided", "softmax", "softmax_long", "norm", "quantise")
 
+_SCALAR = ("broadcast", "copy")  # element by element
+
 PARAMETERS: Mapping[str, tuple[str, str]] = {
     "vector.stream": ("1", "achieved over peak DRAM bandwidth of kernels that stream"),
     **{f"vector.{name}": ("1", f"bandwidth relative to streaming, pattern {name}") for name in _EFFICIENCY[1:]},
+    **{f"vector.{name}": ("B/s", f"what one multiprocessor moves at most, pattern {name}") for name in _SCALAR},
     "vector.warm_bandwidth": ("B/s", "bandwidth of operands that are still in the last-level cache"),
     "vector.floor": ("s", "shortest time of a kernel beyond its launch"),
     "vector.norm_floor": ("s", "the same for the framework's normalisation kernel"),
@@ -117,6 +120,16 @@ def patterns(table: KernelTable, kernels: Ints, eager: bool, c: Constants) -> Pa
     return Patterns(kernels, pattern, rows, 1.0 + again, *(np.where(walked, x, 0.0) for x in (blocks, steps, tails)))
 
 
+def relative_bandwidth(pattern: str, c: Constants) -> float | Floats:
+    """Bandwidth of a pattern relative to streaming, at most 1 where multiprocessors set it."""
+    if pattern == "stream":
+        return np.ones_like(np.asarray(c["vector.stream"], float))
+    if pattern not in _SCALAR:
+        return c[f"vector.{pattern}"]
+    moved = c[f"vector.{pattern}"] * c["sm.count"] / (c["vector.stream"] * c["dram.bandwidth"])
+    return np.minimum(moved, 1.0)
+
+
 def _scatters(table: KernelTable, row: int) -> bool:
     """Whether a transpose moves the innermost axis, so that it reads or writes element by element."""
     perm = table.operators[row].attribute("perm") if table.operators else None
@@ -150,8 +163,7 @@ def vector_times(
     Returns:
         Arrays of shape (..., kernels of `p`).
     """
-    one = np.ones_like(np.asarray(c["vector.stream"], float))
-    values = np.broadcast_arrays(one, *(np.asarray(c[f"vector.{name}"], float) for name in _EFFICIENCY[1:]))
+    values = np.broadcast_arrays(*(np.asarray(relative_bandwidth(name, c), float) for name in _EFFICIENCY))
     efficiency = c["vector.stream"] * np.concatenate([np.atleast_1d(v) for v in values], axis=-1)[..., p.pattern]
     dram, warm, write = (by_kernel[name][p.kernels] for name in ("dram", "warm", "write"))
     memory = (dram * p.passes + write) / (c["dram.bandwidth"] * efficiency) + warm * p.passes / c["vector.warm_bandwidth"]

@@ -13,7 +13,10 @@ from targets.h100 import HBM, L1, L2, MEMORIES, PARAMETERS
 from targets.h100 import TARGET as H100
 
 H100_CLOCK = 1.83e9  # Hz, of the rates of the H100's data sheet
-_PER_CLOCK = ("gemm.sm_bandwidth", "gemm.epilogue_bandwidth", "gemm.sm_dram_bandwidth", "ffma.epilogue_bandwidth")
+_PER_CLOCK = (
+    *("gemm.sm_bandwidth", "gemm.epilogue_bandwidth", "gemm.sm_dram_bandwidth", "ffma.epilogue_bandwidth"),
+    *("vector.broadcast", "vector.copy"),
+)
 # A board that its limit holds to half of its clock has no lower voltage to go to.
 LOWEST = assumed(0.0, "1", 0.0, 1.0, "voltage at its floor")
 _CLOCKS = ("gemm.step", "gemm.prologue")
