@@ -21,7 +21,7 @@ from edpc.runtime.contention import Contention
 from edpc.runtime.denormals import masked_softmaxes
 from edpc.runtime.executed import executed, optimise
 from edpc.runtime.model import prepare, weights
-from edpc.runtime.near_cores import NearCores, near_cores
+from edpc.runtime.near_cores import NearCores, near_cores, pair
 from edpc.runtime.origins import origins
 from edpc.runtime.session import feeds_of, lowest_mean, node_times, open_session, profiled, run, settle
 from tests.command_line import edpc, refused
@@ -298,6 +298,19 @@ def test_cores_that_are_never_near_are_not_waited_for_again() -> None:
     assert waits[0] == pytest.approx(20, abs=0.5)
     assert waits[1] == pytest.approx(10, abs=0.5)
     assert max(waits[2:]) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("siblings", "sharing", "expected"),
+    [("0-1", "0-3", 2), ("0,4", "0-7", 1), ("0", "0,2", 2), ("0,1,2,3", "0-3", 1), ("", "", 1), ("x", "0-1", 1)],
+)
+def test_the_second_core_is_another_one_near_the_first(tmp_path: Path, siblings: str, sharing: str, expected: int) -> None:
+    for name, text in (("topology/thread_siblings_list", siblings), ("cache/index3/shared_cpu_list", sharing)):
+        path = tmp_path / "cpu0" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text + "\n")
+    assert pair([0, 1, 2, 3], tmp_path) == (0, expected)
+    assert pair([2, 3], tmp_path) == (2, 3)  # of which nothing is said
 
 
 def test_the_gain_of_a_second_thread_is_measured_here() -> None:

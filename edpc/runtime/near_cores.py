@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from onnx import TensorProto, helper
@@ -23,7 +24,8 @@ _LENGTH, _ELEMENTS = 20, 1 << 18
 _RUNS = 8
 # Two threads gain 1.4 to 1.9 times on cores that share a cache, and 0.7 to 1.3 on others (AMD EPYC, ONNX Runtime 1.32).
 LEAST_GAIN = 1.35
-FAR = "its threads ran on cores that share no cache, if only for a time: short operators took longer than on near ones"
+FAR = "two threads were hardly faster than one, if only for a time, as on cores that share no cache: short operators took longer"
+_TOPOLOGY = Path("/sys/devices/system/cpu")
 _BELIEVED_S = 0.25  # an answer is not asked for again so soon
 _PAUSE_S = 0.1
 _PATIENCE_S = 30.0
@@ -79,7 +81,7 @@ def near_cores() -> NearCores:
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if len(allowed) < 2:
         return NearCores(lambda: LEAST_GAIN)
-    own, other = allowed[:2]
+    own, other = pair(allowed)
     one, two = _session(1), _session(2, other)
     feeds = feeds_of(one)
 
@@ -92,6 +94,23 @@ def near_cores() -> NearCores:
             os.sched_setaffinity(0, allowed)
 
     return NearCores(gain)
+
+
+def pair(allowed: Sequence[int], root: Path = _TOPOLOGY) -> tuple[int, int]:
+    """Two of these processors that are not threads of one core and share a cache, as far as the system says."""
+    own, *others = allowed
+    siblings = _listed(root / f"cpu{own}" / "topology" / "thread_siblings_list")
+    sharing = _listed(root / f"cpu{own}" / "cache" / "index3" / "shared_cpu_list")
+    return own, min(others, key=lambda other: (other in siblings, other not in sharing))
+
+
+def _listed(path: Path) -> set[int]:
+    """The processors of a list such as 0-3,8; none where it cannot be read."""
+    try:
+        ranges = [part.partition("-") for part in path.read_text().strip().split(",")]
+        return {number for first, _, last in ranges for number in range(int(first), int(last or first) + 1)}
+    except (OSError, ValueError):
+        return set()
 
 
 def _session(threads: int, core: int | None = None) -> Any:
