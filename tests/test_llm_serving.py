@@ -111,6 +111,28 @@ def test_intervals_come_from_the_ranges_of_constants() -> None:
     assert found.intervals["tokens_per_s"] == pytest.approx((16 / high, 16 / low), rel=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [8, 32, 64])
+def test_a_step_follows_the_law_that_was_fitted_to_vllm(batch: int) -> None:
+    """The closed form of the study, in us, B/us and W: weights and caches streamed, floors, sampler, gap; powers of each."""
+    layers, width, kv, hidden, words = 4, 4096, 1024, 14336, 128_256
+    weights = [width * (width + 2 * kv), width * width, 2 * width * hidden, hidden * width]
+    products = sum(2.45 + 2 * weight / 2.96e6 for weight in weights)
+    cache = 2 * batch * 2_000 * kv * 2
+    vectors = 5 * (2.0 + 6 * batch * width / 2.7e6)
+    network = layers * (products + 9.8 + cache / 3.05e6 + vectors) + 2.45 + 2 * words * width / 2.96e6
+    sampler, gap = 0.25e-3 * batch * words, 1600.0
+    step = network + sampler + gap
+    moved = layers * (2 * sum(weights) + cache) + 2 * words * width + 2.5e6 * sampler
+    flop = 2 * batch * (layers * sum(weights) + words * width)
+    joules = 131 * step + 222 * (network + sampler) + 72e-6 * moved + 0.49e-6 * flop  # uJ
+    shape = f"layers={layers}&width={width}&heads=32&kv_heads=8&hidden={hidden}&vocabulary={words}"
+    # Prompts of 1 token and long answers, so that all but a few steps read none.
+    found = serve(f"block:llama-decoder?{shape}", H100, batch=batch, prompt=1, output=3_998, spread=0.0)
+    assert found.inter_token_s == pytest.approx(1e-6 * step, rel=0.05)
+    assert found.power_w == pytest.approx(joules / step, rel=0.06)
+
+
 def test_attention_of_the_stack_streams_its_cache() -> None:
     """A token more in every cache costs the bytes of its key and value at the rate of reads, and nothing else."""
     short, long = (served(batch=64, prompt=tokens, set=["serving=off"]) for tokens in (2_000, 10_000))
