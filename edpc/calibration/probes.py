@@ -14,7 +14,8 @@ from edpc.machine.table import Floats
 from edpc.runtime.model import prepare
 from edpc.runtime.session import feeds_of, lowest_mean, node_times, open_session, profiled, repeat, run, settle
 
-_CHAINS = (10, 40, 120)  # tiny nodes in a row
+_CHAINS = (10, 120)  # nodes in a row
+_SHARED = 64  # side of a product that the runtime divides among threads, and that takes a few microseconds
 _CHAIN_RUNS, _CHAIN_ROUNDS = 100, 2
 _GEMV = (1024, 2048)  # 8 MiB of weights: more than a second-level cache, less than a last-level one
 _DELAYS_S = (0.0, 2e-3, 4e-3, 8e-3, 12e-3, 20e-3, 32e-3)
@@ -34,14 +35,34 @@ class Overheads:
 
 
 def overheads(threads: int) -> Overheads:
-    """Read off chains of tiny nodes: their unprofiled time is that of a run, and their profiled time less the profiler's."""
+    """Read off chains of nodes: their unprofiled time is that of a run, and their profiled time less the profiler's.
+
+    A node that several threads share costs the profiler more than a tiny one; networks have both, and half of each counts.
+    """
+    per_node, starts = zip(*(_chained(threads, make) for make in (_tiny, _shared)), strict=True)
+    return Overheads(max(float(np.mean(per_node)), 0.0), max(starts[0], 0.0))
+
+
+def _tiny(m: Micro, length: int) -> str:
+    x = m.feed(1, 16)
+    for node in range(length):
+        x = m.op("Neg" if node % 2 else "Abs", x)
+    return x
+
+
+def _shared(m: Micro, length: int) -> str:
+    x = m.feed(_SHARED, _SHARED)
+    for _ in range(length):
+        x = m.op("MatMul", x, m.weight(_SHARED, _SHARED))
+    return x
+
+
+def _chained(threads: int, make: Callable[[Micro, int], str]) -> tuple[float, float]:
+    """What the profiler adds to a node of such a chain, and what a run of it costs beside its nodes, in s."""
     sums, walls = np.full(len(_CHAINS), np.inf), np.full(len(_CHAINS), np.inf)
     for number, length in [*enumerate(_CHAINS)] * _CHAIN_ROUNDS:
         m = Micro(f"chain{length}")
-        x = m.feed(1, 16)
-        for node in range(length):
-            x = m.op("Neg" if node % 2 else "Abs", x)
-        prepared = prepare(model_of([m.done(x)]))
+        prepared = prepare(model_of([m.done(make(m, length))]))
         with profiled(prepared, threads) as session:
             feeds = feeds_of(session)
             for _ in range(_CHAIN_RUNS):
@@ -51,7 +72,7 @@ def overheads(threads: int) -> Overheads:
         settle(session)
         walls[number] = min(walls[number], lowest_mean(repeat(session, feeds_of(session), m.name, _CHAIN_RUNS, 0.0)))
     gap, start = np.polyfit(_CHAINS, walls - sums, 1)
-    return Overheads(max(-float(gap), 0.0), max(float(start), 0.0))
+    return -float(gap), float(start)
 
 
 @dataclass(frozen=True, slots=True)
