@@ -380,11 +380,21 @@ def test_batch_moves_every_input_with_the_first_ones_leading_dimension() -> None
     assert types(typed(FIXED.format(shape="0, 8, 4"), batch=16, shapes={"t": [1, 8]}))["t"] == "fp32[1,8]"
 
 
-def test_a_baked_in_batch_is_an_error_that_names_the_reshape() -> None:
-    with pytest.raises(
-        ModelError, match=r"produces 'b' cannot take .*\[16, 4, 8\] and \[1, 8, 4\] .*export the model with a dynamic batch"
-    ):
-        typed(FIXED.format(shape="1, 8, 4"), batch=16)
+@pytest.mark.parametrize("shape", ["1, 8, 4", "1, 4, 8", "1, 0, 8", "1, 32, 1"])
+def test_a_batch_that_a_reshape_spells_out_is_taken_as_the_new_one(shape: str) -> None:
+    model = typed(FIXED.format(shape=shape), batch=16)
+    sizes = [int(size) for size in shape.split(", ")]
+    assert types(model)["y"] == f"fp32[16,{sizes[1] or 4},{sizes[2]}]"
+    (note,) = model.notes
+    assert "the batch of 1" in note
+    assert "the Reshape node that produces 'b'" in note
+    assert typed(FIXED.format(shape=shape), batch=1).notes == []
+
+
+@pytest.mark.parametrize("shape", ["8, 1, 4", "1, 8, 5", "2, 8, 4"])
+def test_a_baked_in_batch_that_does_not_lead_is_an_error_that_names_the_reshape(shape: str) -> None:
+    with pytest.raises(ModelError, match=r"produces 'b' cannot take .*\[16, 4, 8\] and .*export the model with a dynamic batch"):
+        typed(FIXED.format(shape=shape), batch=16)
 
 
 def test_a_batch_that_minus_one_swallows_is_noted_and_named_when_it_contradicts() -> None:

@@ -139,8 +139,9 @@ def test_made_up_weights_suit_their_use() -> None:
     np.testing.assert_array_equal(made["w"], weights(prepare(conv_net(), batch=1))["w"])
 
 
-def test_shapes_that_a_model_spells_out_follow_the_batch() -> None:
-    path = MODELS / "bert_tiny.onnx"
+@pytest.mark.parametrize("name", ["bert_tiny", "shufflenet", "squeezenet"])
+def test_shapes_that_a_model_spells_out_follow_the_batch(name: str) -> None:
+    path = NETWORKS[name]
     session = open_session(prepare(path, batch=3))
     assert session.run(None, feeds_of(session))[0].shape[0] == 3
 

@@ -14,13 +14,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from edpc.calibration.calibrate import BUDGET_S, calibrate
 from edpc.calibration.host import cores
@@ -44,28 +40,11 @@ GOALS = {1: (0.06, 0.9, 0.11), 2: (0.07, 0.9, 0.13)}
 def networks(batch: int) -> Iterator[tuple[str, onnx.ModelProto, int | None]]:
     """The networks: name, model, and the batch that is still to be set."""
     for path in sorted(LIGHT.glob("*.onnx")):
-        yield path.stem, rebatched(onnx.load(path)), batch
+        yield path.stem, onnx.load(path), batch
     for name in OURS:
         yield name, onnx.load(ROOT / "tests" / "models" / f"{name}.onnx"), batch
     for name in BLOCKS:
         yield name.partition("?")[0], exported(f"block:{name}", batch), None
-
-
-def rebatched(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the batch of one that its Reshapes spell out replaced by that of their operand."""
-    shapes = {node.input[1] for node in model.graph.node if node.op_type == "Reshape" and len(node.input) > 1}
-    for tensor in model.graph.initializer:
-        if tensor.name in shapes:
-            tensor.CopyFrom(numpy_helper.from_array(_free(numpy_helper.to_array(tensor)), tensor.name))
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.output[0] in shapes:
-            tensor = node.attribute[0].t
-            tensor.CopyFrom(numpy_helper.from_array(_free(numpy_helper.to_array(tensor)), tensor.name))
-    return model
-
-
-def _free(shape: NDArray[Any]) -> NDArray[Any]:
-    return np.array([0, *shape[1:]], np.int64) if len(shape) > 1 and shape[0] == 1 else shape
 
 
 @click.command()

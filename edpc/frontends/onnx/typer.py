@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -189,9 +190,12 @@ class Typer:
         Raises:
             ModelError: it contradicts them and the file says nothing that still holds.
         """
+        is_rebatched = self.bound.batch is not None and node.proto.op_type == "Reshape" and not domain and len(values) > 1
+        if is_rebatched:
+            values = [values[0], self._with_new_batch(node, types[0], values[1]), *values[2:]]
         try:
             results = self.inferrer.infer(node.proto, domain, types, values)
-            if self.bound.batch is not None and node.proto.op_type == "Reshape" and not domain and len(values) > 1:
+            if is_rebatched:
                 self._note_old_batch(node, types[0], values[1])
         except CONTRADICTIONS as error:
             if self.dead_code:
@@ -214,6 +218,24 @@ class Typer:
         if self.suspect:
             what += f"; the old batch is baked into {self.suspect}"
         return f"{what}; export the model with a dynamic batch axis, or at the shapes wanted"
+
+    def _with_new_batch(self, node: Node, before: Type | None, target: Any) -> Any:
+        """The shape a Reshape asks for, led by the new batch where it spells out the old one and only the new one fits."""
+        old, new = self.bound.batch_before, self.bound.batch
+        if old is None or new is None or not isinstance(target, np.ndarray) or target.size == 0:
+            return target
+        if not isinstance(before, TensorType) or not before.is_static:
+            return target
+        dims, sizes = before.dims(), target.reshape(-1).tolist()
+        if sizes[0] != old or dims[:1] != (new,) or -1 in sizes or 0 in sizes[len(dims) :]:
+            return target
+        rest = prod(size or dims[axis] for axis, size in enumerate(sizes[1:], 1))
+        if sizes[0] * rest == before.numel or new * rest != before.numel:
+            return target
+        note = f"Reshapes spell out the batch of {old}, {node_label(node.proto)} first; they are taken with the new one of {new}"
+        if not any(known.startswith("Reshapes spell out") for known in self.notes):
+            self.notes.append(note)
+        return np.array([new, *sizes[1:]], target.dtype)
 
     def _note_old_batch(self, node: Node, before: Type | None, target: Any) -> None:
         """Remembers a Reshape that still asks for the batch the model was exported with and lets its -1 take in the new one."""
