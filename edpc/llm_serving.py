@@ -18,12 +18,13 @@ import numpy as np
 from edpc import api, frontends
 from edpc.errors import UsageError
 from edpc.ir import Graph
+from edpc.machine.account import power_stretch
 from edpc.machine.build import kernelise
 from edpc.machine.catalogue import model_of
 from edpc.machine.mixed_step import from_memory, heads, prompt_attention, vocabulary, with_tokens
 from edpc.machine.model import CostModel
-from edpc.machine.table import KernelTable
-from edpc.machine.uncertainty import constant_draws, interval, total_draws, totals
+from edpc.machine.table import Floats, KernelTable
+from edpc.machine.uncertainty import constant_draws, interval, total_draws
 from edpc.machine.walk import walk
 from edpc.target import Target
 
@@ -37,6 +38,7 @@ _THREAD_BLOCKS = (
     *("attention.xqa8.wide", "attention.decode.merge"),
 )
 _FLOORS = ("attention.mmha.floor", "attention.xqa.floor", "attention.xqa.floor8", "attention.xqa8.floor")
+_REPLACED = "energies of products, DRAM and clocked multiprocessors, and the floor of decode attention, are those of serving.*"
 _STACK = "stack-projections,cache-in-place"
 
 
@@ -198,9 +200,11 @@ def serve(
     table = from_memory(kernelise(walk(graph), graph.groups, machine))
     on = machine.setting("serving") == "on"
     shares = arrivals(batch / output) if on else (1.0,)
-    priced = _Priced(model_of(machine), _serving(machine), table, batch, prompt, machine.constants()["power.cap"])
-    steps = tuple(priced.step(prompts, share, on) for prompts, share in enumerate(shares))
-    found = Served(
+    priced = _Priced(model_of(machine), _serving(machine), table, batch, prompt, on, machine.constants()["power.cap"])
+    parts = [priced.parts(prompts) for prompts in range(len(shares))]
+    mixed = _mixed(shares, [gpu + sampling + gap for gpu, sampling, gap, _ in parts], [part[-1] for part in parts], batch)
+    stack = machine.settings["serving"].doc if on else "the bare network: serving is off"
+    return Served(
         model=graph.info.source or graph.name,
         target=machine.name,
         precision=graph.info.precision,
@@ -208,18 +212,16 @@ def serve(
         prompt=prompt,
         output=output,
         context=context,
-        steps=steps,
-        notes=(*notes, *((machine.settings["serving"].doc,) if on else ("the bare network: serving is off",)), *graph.info.notes),
+        steps=tuple(
+            Step(n, share, *(float(x[0]) for x in part)) for n, (share, part) in enumerate(zip(shares, parts, strict=True))
+        ),
+        notes=(*notes, stack, _REPLACED, *graph.info.notes),
+        intervals={name: interval(figure[1:], float(figure[0])) for name, figure in mixed.items()},
     )
-    drawn = replace(priced, drawn=True)
-    parts = [drawn.parts(prompts, on) for prompts in range(len(shares))]
-    latencies = [gpu + sampling + gap for gpu, sampling, gap, _ in parts]
-    mixed = _mixed(shares, latencies, [energy for *_, energy in parts], batch)
-    return replace(found, intervals={name: interval(np.asarray(mixed[name]), getattr(found, name)) for name in FIGURES})
 
 
 def _mixed(shares: Sequence[float], latency_s: Sequence[Any], energy_j: Sequence[Any], batch: int) -> dict[str, Any]:
-    """The figures of a mixture of steps, by name; latencies and energies are numbers, or arrays of one shape."""
+    """The figures of a mixture of steps, by name; latencies and energies are numbers, or arrays of one shape (machines,)."""
     step_s = sum(share * latency for share, latency in zip(shares, latency_s, strict=True))
     joules = sum(share * energy for share, energy in zip(shares, energy_j, strict=True))
     figures = latency_s[median_arrivals(shares)], step_s, joules / step_s, batch / step_s, joules / batch
@@ -270,8 +272,7 @@ class _Priced:
     """A decode step and what steps that also read prompts cost.
 
     Attributes:
-        cap_w: board power that the clock is held to over a step.
-        drawn: whether figures are those of the drawn machines, shape (draws,), rather than of the nominal one.
+        on: whether the stack has a share of its own. cap_w: board power that the clock is held to over a step.
     """
 
     model: CostModel
@@ -279,38 +280,32 @@ class _Priced:
     table: KernelTable
     batch: int
     prompt: int
+    on: bool
     cap_w: float
-    drawn: bool = False
 
-    def step(self, prompts: int, share: float, on: bool) -> Step:
-        """A step that reads so many prompts; with the stack's own share where it is on."""
-        return Step(prompts, share, *(float(part) for part in self.parts(prompts, on)))
+    def parts(self, prompts: int) -> tuple[Floats, Floats, Floats, Floats]:
+        """A step that reads so many prompts: latency of the network, of the sampler and of the gap, in s, and energy in J.
 
-    def parts(self, prompts: int, on: bool) -> tuple[Any, Any, Any, Any]:
-        """Latency of the network, of the sampler and of the gap, in s, and energy in J."""
-        c: Mapping[str, Any] = constant_draws(self.target) if self.drawn else self.target.constants()
-        tokens = prompts * self.prompt
-        gpu, energy = self._cost(with_tokens(self.table, self.batch, tokens) if prompts else self.table)
+        Of the nominal machine first, then of the drawn ones: shape (1 + draws,) each.
+        """
+        c = constant_draws(self.target)
+        static = c["static_power"]
+        gpu, energy = self._cost(with_tokens(self.table, self.batch, prompts * self.prompt) if prompts else self.table)
         if prompts:
             for head in heads(self.table, self.batch):
                 latency, joules = self._cost(prompt_attention(head, prompts, self.prompt, self.target))
                 again = c["serving.mixed_attention"]
                 gpu = gpu + head.kernels * (latency + again)
-                energy = energy + head.kernels * (joules + again * (c["static_power"] + c["power.active"]))
-        sampling = c["serving.sampling"] * self.batch * vocabulary(self.table) if on else 0.0
-        gap = c["serving.step_gap"] + prompts * c["serving.prompt_stall"] if on else 0.0
+                energy = energy + head.kernels * (joules + again * (static + c["power.active"]))
+        sampling = self.on * c["serving.sampling"] * self.batch * vocabulary(self.table)
+        gap = self.on * (c["serving.step_gap"] + prompts * c["serving.prompt_stall"])
         sort = c["serving.sampling_bandwidth"] * c["dram.read_energy"]
-        energy = energy + sampling * (c["static_power"] + c["power.active"] + sort) + gap * c["static_power"]
-        # Idle power counts for as long as the step is stretched.
-        over = energy - self.cap_w * (gpu + sampling + gap)
-        stretch = np.maximum(over, 0.0) / (self.cap_w - c["static_power"])
-        return gpu + stretch, sampling, gap, energy + stretch * c["static_power"]
+        energy = energy + sampling * (static + c["power.active"] + sort) + gap * static
+        total = gpu + sampling + gap
+        slower = gpu * power_stretch(total, sampling + gap, energy - static * total, self.cap_w, static)
+        return slower, sampling, gap, energy + static * (slower - gpu)
 
-    def _cost(self, table: KernelTable) -> tuple[Any, Any]:
+    def _cost(self, table: KernelTable) -> tuple[Floats, Floats]:
         """Latency (s) and energy (J), idle power included, of all kernels of a table."""
-        plan = self.model.plan(table, self.target)
-        if self.drawn:
-            energy, latency = total_draws(self.model, table, self.target, plan)
-        else:
-            energy, latency = totals(self.model, table, self.target, self.target.constants(), plan)
+        energy, latency = total_draws(self.model, table, self.target, self.model.plan(table, self.target))
         return latency, energy

@@ -9,7 +9,7 @@ import click
 
 from edpc.cli.output import show, write_stdout
 from edpc.emit.document import Block, Column, Heading, Lines, Table, printable
-from edpc.llm_serving import CHAT_SPREAD, Served, serve
+from edpc.llm_serving import CHAT_SPREAD, FIGURES, Served, serve
 from edpc.units import format_quantity
 
 
@@ -62,8 +62,10 @@ def _report(found: Served) -> Iterator[Block]:
         ),
     )
     names = ("inter-token latency, median", "step, mean", "board power", "throughput", "energy per token")
-    shown = zip(names, ("inter_token_s", "step_s", "power_w", "tokens_per_s", "energy_per_token_j"), strict=True)
-    rows = tuple((name, _figure(figure, getattr(found, figure)), _interval(found, figure)) for name, figure in shown)
+    rows = tuple(
+        (name, _figure(figure, getattr(found, figure)), _interval(found, figure))
+        for name, figure in zip(names, FIGURES, strict=True)
+    )
     yield Table("", (Column("", number=False), Column("value"), Column("90 % interval", number=False)), rows)
     columns = [Column(name) for name in ("prompts", "of steps", "network", "sampling", "gap", "step", "energy")]
     yield Table(

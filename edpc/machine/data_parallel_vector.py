@@ -31,8 +31,12 @@ _SCALAR = ("broadcast", "copy")  # element by element
 
 PARAMETERS: Mapping[str, tuple[str, str]] = {
     "vector.stream": ("1", "achieved over peak DRAM bandwidth of kernels that stream"),
-    **{f"vector.{name}": ("1", f"bandwidth relative to streaming, pattern {name}") for name in _EFFICIENCY[1:]},
-    **{f"vector.{name}": ("B/s", f"what one multiprocessor moves at most, pattern {name}") for name in _SCALAR},
+    **{
+        f"vector.{name}": ("B/s", f"what one multiprocessor moves at most, pattern {name}")
+        if name in _SCALAR
+        else ("1", f"bandwidth relative to streaming, pattern {name}")
+        for name in _EFFICIENCY[1:]
+    },
     "vector.warm_bandwidth": ("B/s", "bandwidth of operands that are still in the last-level cache"),
     "vector.floor": ("s", "shortest time of a kernel beyond its launch"),
     "vector.norm_floor": ("s", "the same for the framework's normalisation kernel"),

@@ -169,19 +169,26 @@ def _identity(key: str, quantity: Quantity) -> int:
 
 def kernel_draws(model: CostModel, table: KernelTable, target: Target, plan: Any) -> tuple[Floats, Floats]:
     """Energy (J) and latency (s) of every kernel under the draws that `uncertainty` makes, shape (draws, kernels) each."""
-    return _under_draws(_by_kernel, model, table, target, plan)
+    asked, variants = _all_drawn(model, table, target, plan)
+    return _in_parts(_by_kernel, model, table, target, asked, variants, plan)
 
 
 def total_draws(model: CostModel, table: KernelTable, target: Target, plan: Any) -> tuple[Floats, Floats]:
-    """Energy (J) and latency (s) of all kernels together under the draws that `uncertainty` makes, shape (draws,) each."""
-    return _under_draws(totals, model, table, target, plan)
+    """Energy (J) and latency (s) of all kernels: of the nominal machine, then under these draws, shape (1 + draws,) each."""
+    asked, variants = _all_drawn(model, table, target, plan)
+    nominal_first = {key: np.vstack([np.full_like(column[:1], asked.held[key]), column]) for key, column in variants.items()}
+    return _in_parts(totals, model, table, target, asked, nominal_first, plan)
 
 
 def constant_draws(target: Target) -> dict[str, Floats]:
-    """Every constant but model errors under these draws, by the names of `Target.constants`, shape (draws,) each."""
+    """Every constant but model errors, nominal and then drawn, by the names of `Target.constants`, shape (1 + draws,) each."""
     known = {key: quantity for key, quantity in _by_role(target).items() if not key.endswith(ERROR)}
-    drawn = {key: _draws_of(_identity(key, q), q.value, *q.range)[:, 0] for key, q in known.items() if _is_ranged(q) and q.range}
-    return {key: drawn.get(key, np.full(DRAWS if drawn else 1, quantity.value)) for key, quantity in known.items()}
+    draws = DRAWS if any(map(_is_ranged, _by_role(target).values())) else 1
+    found = {key: np.full(1 + draws, quantity.value, float) for key, quantity in known.items()}
+    for key, quantity in known.items():
+        if _is_ranged(quantity):
+            found[key][1:] = _draws_of(_identity(key, quantity), quantity.value, *(quantity.range or ()))[:, 0]
+    return found
 
 
 def interval(draws: Floats, nominal: float) -> tuple[float, float]:
@@ -189,10 +196,11 @@ def interval(draws: Floats, nominal: float) -> tuple[float, float]:
     return _interval(draws / nominal, nominal)
 
 
-def _under_draws(figures: _Figures, model: CostModel, table: KernelTable, target: Target, plan: Any) -> tuple[Floats, Floats]:
+def _all_drawn(model: CostModel, table: KernelTable, target: Target, plan: Any) -> tuple[Asked, dict[str, Floats]]:
+    """The nominal constants, and draws of all of them."""
     asked = Asked(target.constants())
     nominal = model.evaluate(table, target, asked, plan)
-    return _in_parts(figures, model, table, target, asked, _drawn(target, table, nominal, asked, list(asked)), plan)
+    return asked, _drawn(target, table, nominal, asked, list(asked))
 
 
 def _by_kernel(model: CostModel, table: KernelTable, target: Target, constants: Constants, plan: Any) -> tuple[Floats, Floats]:
