@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edpc.calibration import measure
+from edpc.calibration import measure, probes
 from edpc.calibration.calibrate import calibrate, undisturbed
 from edpc.calibration.fit import Line, completed, fit_lines, predicted
 from edpc.calibration.host import EnergyCounter, host, package_power
@@ -192,6 +193,20 @@ def test_micro_models_stand_side_by_side() -> None:
     model = model_of(parts)
     assert [node.name for node in model.graph.node] == ["a.relu0", "b.relu0"]
     assert [value.name for value in model.graph.output] == ["a.relu0", "b.relu0"]
+
+
+def test_the_profiler_costs_what_tiny_and_shared_nodes_cost_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    per_node, per_run = {"MatMul": 4e-6, "Abs": 2e-6}, {"MatMul": 9e-6, "Abs": 5e-6}
+
+    def timed(threads: int, make: Callable[[Micro, int], str]) -> tuple[float, float]:
+        m = Micro("chain")
+        operator = model_of([m.done(make(m, 3))]).graph.node[0].op_type
+        return per_node[operator], per_run[operator]
+
+    monkeypatch.setattr(probes, "_chained", timed)
+    found = probes.overheads(2)
+    assert found.profiler_s == pytest.approx(3e-6)
+    assert found.run_s == 5e-6  # of the chain whose nodes cost nothing themselves
 
 
 def test_visits_with_several_threads_wait_for_near_cores(monkeypatch: pytest.MonkeyPatch) -> None:

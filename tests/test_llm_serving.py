@@ -64,6 +64,7 @@ def test_figures_of_a_mixture_by_hand() -> None:
 
 def test_the_stack_adds_a_gap_a_sampler_and_prompts() -> None:
     on, off = served(), served(set=["serving=off"])
+    assert any("serving.*" in note for note in on.notes)  # what --set power.active does not change
     assert len(off.steps) == 1
     bare, first = off.steps[0], on.steps[0]
     assert (bare.sampling_s, bare.gap_s) == (0.0, 0.0)
@@ -154,6 +155,8 @@ def test_the_power_limit_is_kept_over_a_step() -> None:
             assert other.energy_j - one.energy_j == pytest.approx((other.gpu_s - one.gpu_s) * C["static_power"])
         assert (other.sampling_s, other.gap_s) == (one.sampling_s, one.gap_s)
     assert capped.step_s > free.step_s
+    below_idle = served(256, set=["power.cap=100W"])  # cannot be kept; some power is left to work with
+    assert capped.step_s < below_idle.step_s < 1.0
 
 
 def test_a_stall_of_hybrids_is_paid_for_every_prompt() -> None:

@@ -35,12 +35,13 @@ class NearCores:
     """Asks the machine, and waits for it.
 
     Attributes:
+        gain: measures how much faster two threads are than one.
         given_up: how often it was waited for in vain.
     """
 
     def __init__(self, gain: Callable[[], float], clock: Callable[[], float] = time.perf_counter) -> None:
         """Takes what measures the gain of a second thread, and a clock in s."""
-        self._gain, self._clock = gain, clock
+        self.gain, self._clock = gain, clock
         self._asked = -_BELIEVED_S
         self._last = True
         self._patience_s = _PATIENCE_S
@@ -49,7 +50,7 @@ class NearCores:
     def now(self) -> bool:
         """Whether two threads run on cores that share a cache."""
         if self._clock() - self._asked >= _BELIEVED_S:
-            self._last, self._asked = self._gain() >= LEAST_GAIN, self._clock()
+            self._last, self._asked = self.gain() >= LEAST_GAIN, self._clock()
             if self._last:
                 self._patience_s = _PATIENCE_S
         return self._last

@@ -52,6 +52,8 @@ class Typer:
         self.inferrer = Inferrer(opsets)
         # The last Reshape whose -1 had to take in a changed batch: the likely reason when a later node contradicts.
         self.suspect = ""
+        # The first Reshape that was taken with the new batch instead of the old one it spells out.
+        self.respelled = ""
 
     # --- graphs ----------------------------------------------------------------------------------------------
 
@@ -232,9 +234,11 @@ class Typer:
         rest = prod(size or dims[axis] for axis, size in enumerate(sizes[1:], 1))
         if sizes[0] * rest == before.numel or new * rest != before.numel:
             return target
-        note = f"Reshapes spell out the batch of {old}, {node_label(node.proto)} first; they are taken with the new one of {new}"
-        if not any(known.startswith("Reshapes spell out") for known in self.notes):
-            self.notes.append(note)
+        if not self.respelled:
+            self.respelled = node_label(node.proto)
+            self.notes.append(
+                f"Reshapes spell out the batch of {old}, {self.respelled} first; they are taken with the new one of {new}"
+            )
         return np.array([new, *sizes[1:]], target.dtype)
 
     def _note_old_batch(self, node: Node, before: Type | None, target: Any) -> None:
